@@ -1,0 +1,80 @@
+# The words a folder's CMakeLists.txt is written with:
+#
+#   tdfs_library(journal
+#     SOURCES writer.cpp reader.cpp
+#     PUBLIC proto            # floors whose headers stand in our headers
+#     PRIVATE os dep_lzf)     # floors and dep_* used in our .cpp only
+#   tdfs_program(tdfs SOURCES main.cpp PRIVATE master_lib)                           -> BUILD/bin/tdfs
+#   tdfs_test(journal_test SOURCES writer_test.cpp PRIVATE journal [LABELS slow] [TIMEOUT 120])
+#                                                                                    -> BUILD/bin/tests/journal_test
+#   tdfs_test(cli_test COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli_test.sh)              a script; exit code 77 skips
+#
+# Includes start at the root of the repository: #include "proto/result.hpp".
+
+add_library(tdfs_config INTERFACE)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/tdfs_config.hpp.in ${PROJECT_BINARY_DIR}/generated/tdfs_config.hpp @ONLY)
+target_include_directories(tdfs_config INTERFACE ${PROJECT_BINARY_DIR}/generated)
+
+function(tdfs_folders)
+  foreach(folder IN LISTS ARGN)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/CMakeLists.txt)
+      add_subdirectory(${folder})
+    endif()
+  endforeach()
+endfunction()
+
+function(tdfs_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE")
+  tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE} tdfs_warnings Threads::Threads)
+endfunction()
+
+function(tdfs_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE")
+  tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${arg_PUBLIC} ${arg_PRIVATE} tdfs_config tdfs_warnings Threads::Threads)
+endfunction()
+
+# A Catch program, or with COMMAND any other program, as one entry of ctest. Its labels are the folder of tests/ it stands in
+# (unit, e2e, ...) and what LABELS adds. TDFS_BIN names the directory of the built programs to it.
+function(tdfs_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "SOURCES;PUBLIC;PRIVATE;LABELS;COMMAND;DEPENDS")
+  tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
+  cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/tests OUTPUT_VARIABLE where)
+  string(REGEX REPLACE "/.*" "" label ${where})
+  if(TARGET ${name} AND arg_SOURCES) # as in tests/unit/, whose names are short
+    set(name ${label}_${name})
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  if(TDFS_SANITIZE)
+    math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
+  endif()
+
+  if(arg_SOURCES)
+    tdfs_program(${name} SOURCES ${arg_SOURCES} PRIVATE ${arg_PUBLIC} ${arg_PRIVATE} test_main)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/tests)
+    set(arg_COMMAND $<TARGET_FILE:${name}> --durations yes)
+  endif()
+  if(arg_DEPENDS AND TARGET ${name})
+    add_dependencies(${name} ${arg_DEPENDS})
+  endif()
+  add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${label};${arg_LABELS}"
+    TIMEOUT ${arg_TIMEOUT}
+    SKIP_RETURN_CODE 77
+    RUN_SERIAL ${arg_SERIAL}
+    ENVIRONMENT "TDFS_BIN=${PROJECT_BINARY_DIR}/bin;${TDFS_TEST_ENVIRONMENT}")
+endfunction()
+
+function(tdfs_no_leftovers_ name)
+  if(ARGN)
+    message(FATAL_ERROR "${name}: not understood: ${ARGN}")
+  endif()
+endfunction()

@@ -1,0 +1,103 @@
+// What the daemons' answer to {"cmd": "status"} holds, as values. Both daemons fill them in, tdfsctl prints them.
+//
+// Rates are bytes a second. Positions are "epoch in 16 hex digits:lsn" as parse_position reads them; single lsns are
+// numbers.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "proto/result.hpp"
+
+namespace tdfs {
+
+using Counters = std::map<std::string, std::uint64_t>;
+
+struct ProgressStatus {
+    std::uint64_t files_done = 0;
+    std::uint64_t files_total = 0;
+    std::uint64_t bytes_done = 0;
+    std::uint64_t bytes_total = 0;
+    bool counting = false;  // totals still grow
+    std::uint32_t round = 0;
+    double rate = 0;
+};
+
+struct SlaveRowStatus {
+    std::string target;
+    std::string name;                  // what the slave calls itself; "" until it has answered once
+    std::string state = "connecting";  // connecting, refused, streaming, resyncing, stalled
+    std::string detail;
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    std::uint64_t durable = 0;
+    std::uint64_t applied = 0;
+    std::uint64_t lag_bytes = 0;
+    std::uint64_t lag_records = 0;
+    double lag_seconds = 0;
+    std::uint64_t bytes_sent = 0;
+    double send_rate = 0;
+    double apply_rate = 0;
+    std::uint64_t connects = 0;
+    std::uint64_t resyncs = 0;
+    double hold_ms = 0;
+    ProgressStatus progress;  // while resyncing
+};
+
+struct MasterStatus {
+    std::string version;
+    std::string volume;
+    std::string epoch;
+    std::string state = "running";  // or why writing does not go on ("read-only: ...")
+    std::string position;
+    std::uint64_t oldest = 0;
+    std::uint64_t tail = 0;
+    std::uint64_t durable = 0;
+    std::uint64_t journal_bytes = 0;
+    std::string mount;
+    std::string directory;
+    int compression = 0;
+    std::uint64_t rss_anon = 0;
+    std::uint64_t unsettled = 0;  // objects whose times are not recorded yet
+    Counters fuse;
+    std::vector<SlaveRowStatus> slaves;
+};
+
+struct SlaveStatus {
+    std::string version;
+    std::string volume;
+    std::string epoch;
+    std::string state = "fresh";  // fresh, streaming, resyncing, stalled, damaged
+    std::uint64_t received = 0;
+    std::uint64_t durable = 0;
+    std::uint64_t applied = 0;
+    std::uint64_t spool_bytes = 0;
+    std::string directory;
+    std::string listen;
+    bool connected = false;
+    std::string master;
+    std::uint64_t lag_bytes = 0;
+    std::uint64_t lag_records = 0;
+    double lag_seconds = 0;
+    std::uint64_t applied_records = 0;
+    std::uint64_t skipped_records = 0;
+    std::uint64_t rss_anon = 0;
+    std::string last_error;
+    ProgressStatus progress;  // while resyncing
+    Counters counts;
+};
+
+// With "role" and "ok": true, so that it may be sent as the answer.
+[[nodiscard]] nlohmann::json status_to_json(const MasterStatus& status);
+[[nodiscard]] nlohmann::json status_to_json(const SlaveStatus& status);
+
+// Fields that are missing or of another type keep their defaults: tdfsctl may be newer or older than the daemon. An
+// error only where the role is not known.
+[[nodiscard]] Result<std::variant<MasterStatus, SlaveStatus>, std::string> status_from_json(const nlohmann::json& json);
+
+}  // namespace tdfs

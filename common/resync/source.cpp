@@ -1,0 +1,188 @@
+// How an answer comes about: receive() decodes a question and queues it; produce() works on the question in front,
+// a part at a time, until about 1 MiB is ready. In between it reads on in the journal (Rounds::follow).
+#include "common/resync/source.hpp"
+
+#include <deque>
+#include <variant>
+
+#include "common/resync/answers.hpp"
+#include "common/resync/rounds.hpp"
+#include "proto/session.hpp"
+
+namespace tdfs {
+namespace {
+
+constexpr std::size_t kBytesOfOneCall = 1024 * 1024;
+constexpr std::size_t kTouchedBytes = 64;  // of an encoded TouchedPath without its path and ranges, at most
+
+using Question = std::variant<ListRequest, StatRequest, RangeRequest, XattrsRequest, RoundDone>;
+
+BackingDir backing_dir(int root) {
+    const auto info = stat_fd(root);
+    return BackingDir{root, info ? info->device : 0};
+}
+
+template <class Request>
+Result<Question, DecodeError> question(Result<Request, DecodeError> decoded) {
+    if (!decoded) return Unexpected<DecodeError>(decoded.error());
+    return Question(std::move(*decoded));
+}
+
+Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload) {
+    switch (kind) {
+        case MessageKind::kList: return question(decode_ListRequest(payload));
+        case MessageKind::kStat: return question(decode_StatRequest(payload));
+        case MessageKind::kRange: return question(decode_RangeRequest(payload));
+        case MessageKind::kXattrs: return question(decode_XattrsRequest(payload));
+        case MessageKind::kRoundDone: return Question(RoundDone{});
+        default: return bad("not a question of a resync");
+    }
+}
+
+}  // namespace
+
+class ResyncSource::Impl {
+  public:
+    Impl(int root, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
+        : backing_(backing_dir(root)), rounds_(backing_, journal, epoch, writers, limits) {}
+
+    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
+        if (kind == MessageKind::kProgress) return {};
+        auto decoded = decode_question(kind, payload);
+        if (!decoded) return Unexpected<DecodeError>(decoded.error());
+        if (questions_.size() >= kMaxQuestions) return bad("too many questions at once");
+        questions_.push_back(std::move(*decoded));
+        return {};
+    }
+
+    bool produce(Bytes& out) {
+        if (failed_) return false;
+        const auto before = out.size();
+        if (const auto followed = rounds_.follow(); !followed) return refuse(out, followed.error());
+        while (!questions_.empty() && out.size() - before < kBytesOfOneCall) {
+            const auto done = std::visit([&](auto& q) { return answer(q, out); }, questions_.front());
+            if (!done) return refuse(out, done.error());
+            if (*done == Progressed::kLater) return true;
+            if (*done == Progressed::kDone) questions_.pop_front();
+        }
+        return out.size() != before;
+    }
+
+    [[nodiscard]] const Rounds& rounds() const { return rounds_; }
+
+  private:
+    enum class Progressed { kDone, kMore, kLater };  // kLater: nothing to send yet, but work left
+    using Step = Answer<Progressed>;
+
+    template <class Message>
+    static void say(Bytes& out, MessageKind kind, const Message& m) {
+        const auto frame = message(kind, encode(m), wall_clock_ns());
+        out.insert(out.end(), frame.begin(), frame.end());
+    }
+    bool refuse(Bytes& out, const Unreadable& why) {
+        failed_ = true;
+        say(out, MessageKind::kRefuse, Refuse{why});
+        return true;
+    }
+
+    Step answer(const ListRequest& q, Bytes& out) {
+        if (!list_) {
+            auto opened = ListAnswer::open(backing_, q.path);
+            if (!opened) return Unexpected<Unreadable>(opened.error());
+            list_ = std::move(*opened);
+        }
+        const auto part = list_->next();
+        if (!part) return Unexpected<Unreadable>(part.error());
+        say(out, MessageKind::kListPart, *part);
+        if (!part->last) return Progressed::kMore;
+        list_.reset();
+        return Progressed::kDone;
+    }
+
+    Step answer(const StatRequest& q, Bytes& out) {
+        auto entry = stat_answer(backing_, q.path);
+        if (!entry) return Unexpected<Unreadable>(entry.error());
+        say(out, MessageKind::kStatReply, StatReply{std::move(*entry)});
+        return Progressed::kDone;
+    }
+
+    Step answer(const XattrsRequest& q, Bytes& out) {
+        const auto reply = xattrs_answer(backing_, q);
+        if (!reply) return Unexpected<Unreadable>(reply.error());
+        say(out, MessageKind::kXattrsReply, *reply);
+        return Progressed::kDone;
+    }
+
+    Step answer(const RangeRequest& q, Bytes& out) {
+        if (!range_) {
+            const auto fd = file_.get(backing_, q.path, q.object);
+            if (!fd) return Unexpected<Unreadable>(fd.error());
+            range_.emplace(*fd, q);
+        }
+        const auto part = range_->next();
+        if (!part) return Unexpected<Unreadable>(part.error());
+        if (*part) {
+            say(out, MessageKind::kRangePart, **part);
+            return Progressed::kMore;
+        }
+        const auto end = range_->end();
+        if (!end) return Unexpected<Unreadable>(end.error());
+        say(out, MessageKind::kRangeEnd, *end);
+        range_.reset();
+        return Progressed::kDone;
+    }
+
+    Step answer(const RoundDone&, Bytes& out) {
+        if (!round_) {
+            if (rounds_.end_hold()) return Progressed::kDone;  // the rest is the publisher's Resume
+            const auto at_tail = rounds_.follow();
+            if (!at_tail) return Unexpected<Unreadable>(at_tail.error());
+            if (!*at_tail) return Progressed::kLater;
+            auto next = rounds_.next();
+            if (!next) return Unexpected<Unreadable>(next.error());
+            round_ = std::move(*next);
+            touched_sent_ = 0;
+            file_.close();
+        }
+        Touched m;
+        m.last = round_->last;
+        m.links = round_->links;
+        for (std::size_t bytes = 0; touched_sent_ < round_->paths.size() && bytes < kMaxTouchedBytes; ++touched_sent_) {
+            TouchedPath& t = round_->paths[touched_sent_];
+            bytes += kTouchedBytes + t.path.size() + 16 * t.ranges.size();
+            m.paths.push_back(std::move(t));
+        }
+        m.more = touched_sent_ < round_->paths.size();
+        say(out, MessageKind::kTouched, m);
+        if (m.more) return Progressed::kMore;
+        round_.reset();
+        return Progressed::kDone;
+    }
+
+    const BackingDir backing_;
+    Rounds rounds_;
+    std::deque<Question> questions_;
+    // Of the question in front.
+    std::unique_ptr<ListAnswer> list_;
+    std::optional<RangeAnswer> range_;
+    std::optional<Rounds::Round> round_;
+    std::size_t touched_sent_ = 0;
+    RangeFile file_;
+    bool failed_ = false;
+};
+
+ResyncSource::ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, std::string reason, bool full,
+                           ResyncLimits limits)
+    : reason_(std::move(reason)),
+      full_(full),
+      impl_(std::make_unique<Impl>(root, journal, epoch, writers, limits)) {}
+ResyncSource::~ResyncSource() = default;
+
+Result<void, DecodeError> ResyncSource::receive(MessageKind kind, ByteView payload) {
+    return impl_->receive(kind, payload);
+}
+bool ResyncSource::produce(Bytes& out) { return impl_->produce(out); }
+std::optional<Position> ResyncSource::finished() const { return impl_->rounds().finished(); }
+double ResyncSource::hold_ms() const { return impl_->rounds().hold_ms(); }
+
+}  // namespace tdfs

@@ -1,0 +1,19 @@
+// Effects on the backing directory that can be repeated: used by the operations, and again by recovery.
+#pragma once
+
+#include "proto/errno.hpp"
+#include "proto/record.hpp"
+
+namespace tdfs::effects {
+
+SysResult<void> fallocate(int fd, const FallocateRecord& r);
+
+// Copies up to r.length bytes; fewer where the source ends first.
+SysResult<std::uint64_t> copy_range(int from, int to, const CopyRangeRecord& r);
+
+// Size, owner, mode, mtime, as far as r.valid says, on the object behind `fd` (any descriptor, also O_PATH). A change of owner clears
+// set-id bits, as for any caller; the mode afterwards is put into r (kMode) in that case. On an error r.valid says
+// what was done before it.
+SysResult<void> set_attributes(int fd, AttributesRecord& r);
+
+}  // namespace tdfs::effects

@@ -1,0 +1,165 @@
+// The file system's operations on the backing directory, by noun: names, files, attributes, directories. Knows nothing of FUSE
+// messages: fuse_ops.cpp turns requests into these calls and their results into replies.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/os/file.hpp"
+#include "master/locks.hpp"
+#include "master/mutator.hpp"
+#include "master/node_table.hpp"
+#include "master/settler.hpp"
+
+namespace tdfs {
+
+// Who asks. New objects are created as this user; everything else is done as root, after the kernel has checked.
+struct Caller {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    mode_t umask = 0;
+};
+
+// An object and its attributes; the kernel holds one more reference to the node now.
+struct Found {
+    Node* node = nullptr;
+    FileInfo info;
+};
+
+// An open file of an application.
+struct OpenFile {
+    Node* node;
+    OwnFd fd;
+    int flags;
+    [[nodiscard]] bool writable() const;
+};
+
+// An open directory: a stream of its own, so that offsets stay valid while names come and go.
+struct OpenDirectory {
+    Node* node;
+    OwnFd fd;
+};
+
+struct DirEntry {
+    std::string_view name;
+    std::uint64_t ino;
+    unsigned char type;       // DT_*
+    std::uint64_t next;       // offset of the entry after this one
+};
+
+// What a setattr request asks for; the mask is AttributesRecord's, and these.
+struct AttributeChange {
+    std::uint32_t valid = 0;  // AttributesRecord::kMode ... kMtime
+    std::uint32_t mode = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    std::uint64_t size = 0;
+    bool set_atime = false;
+    std::int64_t atime_ns = 0;
+    std::int64_t mtime_ns = 0;
+    bool kill_suidgid = false;  // a change of size by someone who may not keep set-id bits
+};
+
+// Order of every changing operation: locks (locks.hpp), look at what stands there, begin (journal), effect, node table,
+// settler, commit, unlock. Errors are errno values as the backing file system gives them.
+//
+// Thread-safe; called by FUSE workers. Owned by main; everything it refers to outlives it.
+class FileSystem {
+  public:
+    FileSystem(int root, Locks& locks, NodeTable& nodes, Mutator& mutator, Settler& settler, Journal& journal);
+
+    // fs_names.cpp
+    SysResult<Found> lookup(Node* parent, const char* name);
+    void forget(Node* node, std::uint64_t references) { nodes_.forget(node, references); }
+    SysResult<Found> make_node(const Caller& who, Node* parent, const char* name, mode_t mode, dev_t rdev);  // also mkdir
+    SysResult<Found> symlink(const Caller& who, Node* parent, const char* name, const char* target);
+    SysResult<Found> link(Node* node, Node* new_parent, const char* new_name);
+    SysResult<void> unlink(Node* parent, const char* name);
+    SysResult<void> rmdir(Node* parent, const char* name);
+    SysResult<void> rename(Node* parent, const char* name, Node* new_parent, const char* new_name, unsigned flags);
+
+    // fs_files.cpp
+    SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> create(const Caller& who, Node* parent, const char* name,
+                                                                  mode_t mode, int flags);
+    SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> tmpfile(const Caller& who, Node* parent, mode_t mode, int flags);
+    SysResult<std::unique_ptr<OpenFile>> open(Node* node, int flags);
+    void close(std::unique_ptr<OpenFile> file);
+    SysResult<std::size_t> read(OpenFile& file, std::span<std::byte> out, std::uint64_t offset);
+    struct WriteHow {
+        bool append = false;         // at the end of the file, wherever that is now
+        bool kill_suidgid = false;   // the writer may not keep set-id bits
+        bool durable = false;        // O_SYNC, O_DSYNC
+    };
+    SysResult<std::size_t> write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how);
+    SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length, bool kill_suidgid);
+    SysResult<std::size_t> copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to, std::uint64_t to_offset,
+                                      std::uint64_t length);
+    SysResult<std::uint64_t> seek(OpenFile& file, std::uint64_t offset, int whence);
+    SysResult<void> fsync(OpenFile& file, bool data_only);
+
+    // fs_attributes.cpp
+    SysResult<FileInfo> attributes(Node* node);
+    SysResult<FileInfo> set_attributes(Node* node, OpenFile* file, const AttributeChange& change);
+    SysResult<std::string> read_link(Node* node);
+    SysResult<struct statvfs> statfs();
+    SysResult<OwnFd> open_path(Node* node);  // O_PATH; for statx
+    SysResult<Bytes> get_xattr(Node* node, const char* name);
+    SysResult<std::vector<std::string>> list_xattrs(Node* node);
+    SysResult<void> set_xattr(Node* node, const char* name, ByteView value, int flags, bool kill_sgid);
+    SysResult<void> remove_xattr(Node* node, const char* name);
+
+    // fs_directories.cpp
+    SysResult<std::unique_ptr<OpenDirectory>> open_directory(Node* node);
+    void close_directory(std::unique_ptr<OpenDirectory> directory);
+    // Entries from `offset` on until visit returns false. "." and ".." included, state directory left out.
+    SysResult<void> read_directory(OpenDirectory& directory, std::uint64_t offset,
+                                   const std::function<bool(const DirEntry&)>& visit);
+    SysResult<void> fsync_directory(OpenDirectory& directory);
+
+    // Whether the root directory has (had) entries since it was last asked; for the guard against an empty backing directory.
+    [[nodiscard]] bool root_changed() { return root_changed_.exchange(false); }
+
+  private:
+    [[nodiscard]] bool is_hidden(const Node* parent, std::string_view name) const;
+    SysResult<FileInfo> look_at(const NodePlace& place) const;
+    SysResult<OwnFd> open_place(const NodePlace& place, int flags) const;
+    SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending, CreateRecord& r);
+    SysResult<void> make_durable();
+    SysResult<void> publish_unnamed(Node* node, const FileInfo& info, const std::string& stage_path);
+    SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path);
+    // The path to record for a change of `node` (locked): nullopt if it has no name any more; EAGAIN if it lives on under a name
+    // that is not known yet, see find_name().
+    SysResult<std::optional<std::string>> recorded_path(Node* node, int fd);
+    SysResult<void> find_name(Node* node);
+    template <class Change>
+    auto with_object(Node* node, Change&& change);
+
+    const int root_;
+    const std::uint64_t device_;
+    Locks& locks_;
+    NodeTable& nodes_;
+    Mutator& mutator_;
+    Settler& settler_;
+    Journal& journal_;
+    std::atomic<bool> root_changed_{false};
+    std::atomic<std::uint64_t> stage_count_{0};
+};
+
+// Creates as `who` within this scope (this thread only): file system ids and umask. Capabilities stay (main sets
+// SECBIT_NO_SETUID_FIXUP), since the kernel has already checked what the caller may.
+class AsCaller {
+  public:
+    explicit AsCaller(const Caller& who);
+    ~AsCaller();
+    AsCaller(const AsCaller&) = delete;
+    AsCaller& operator=(const AsCaller&) = delete;
+
+  private:
+    const Caller who_;
+};
+
+}  // namespace tdfs

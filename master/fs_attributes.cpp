@@ -1,0 +1,173 @@
+// Attributes: owner, mode, size, times, extended attributes.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/effects.hpp"
+#include "master/file_system.hpp"
+#include "proto/path.hpp"
+
+namespace tdfs {
+
+SysResult<FileInfo> FileSystem::look_at(const NodePlace& place) const {
+    return place.named() ? stat_at(place.dir->get(), place.name) : stat_fd(place.fd);
+}
+
+SysResult<FileInfo> FileSystem::attributes(Node* node) {
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    return look_at(*place);
+}
+
+SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const AttributeChange& change) {
+    OpLock lock(locks_);
+    lock.change_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto fd = file != nullptr ? SysResult<OwnFd>(OwnFd()) : open_place(*place, O_PATH);
+    if (!fd) return fail(fd.error());
+    const int object = file != nullptr ? file->fd.get() : fd->get();
+
+    if (change.set_atime) {  // not replicated
+        const timespec times[2] = {{change.atime_ns / 1'000'000'000, change.atime_ns % 1'000'000'000}, {0, UTIME_OMIT}};
+        const std::string self = "/proc/self/fd/" + std::to_string(object);
+        if (::utimensat(AT_FDCWD, self.c_str(), times, 0) != 0) return fail_last();
+    }
+    AttributesRecord r;
+    r.object = node->id;
+    r.valid = change.valid;
+    r.mode = change.mode & 07777;
+    r.uid = change.uid;
+    r.gid = change.gid;
+    r.size = change.size;
+    r.mtime_ns = change.mtime_ns;
+    if (change.kill_suidgid && (r.valid & AttributesRecord::kMode) == 0) {
+        const auto info = stat_fd(object);
+        if (!info) return fail(info.error());
+        const std::uint32_t mode = info->mode & 07777;
+        r.mode = mode & ~static_cast<std::uint32_t>(S_ISUID);
+        if ((mode & S_IXGRP) != 0) r.mode &= ~static_cast<std::uint32_t>(S_ISGID);
+        if (r.mode != mode) r.valid |= AttributesRecord::kMode;
+    }
+    if (r.valid != 0) {
+        auto path = nodes_.path(node);
+        if (!path && path.error() != Errno(ENOENT)) return fail(path.error());
+        if (!path && !node->is_tmpfile) {
+            const auto info = stat_fd(object);
+            if (info && info->links > 0 && !info->is_dir()) {  // lives on under a name not known yet
+                lock.release();
+                if (const auto found = find_name(node); !found) return fail(found.error());
+                return set_attributes(node, file, change);
+            }
+        }
+        if (!path) {
+            if (const auto done = effects::set_attributes(object, r); !done) return fail(done.error());
+        } else {
+            r.path = *path;
+            auto pending = mutator_.begin(r, node->id.ino);
+            if (!pending) return fail(pending.error());
+            const auto done = effects::set_attributes(object, r);
+            if (r.valid == 0) return fail(done.error());
+            // Done in part is done: what was carried out stands in the record, the error goes to the caller.
+            if ((r.valid & AttributesRecord::kMtime) != 0) {
+                Settler::is_settled(node);
+            } else if ((r.valid & AttributesRecord::kSize) != 0) {
+                settler_.touched(node, pending->lsn());
+            }
+            pending->commit(r);
+            if (!done) return fail(done.error());
+        }
+    }
+    return stat_fd(object);
+}
+
+SysResult<std::string> FileSystem::read_link(Node* node) {
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    if (!place->named()) return fail(ENOENT);
+    return read_link_at(place->dir->get(), place->name);
+}
+
+SysResult<struct statvfs> FileSystem::statfs() {
+    struct statvfs s {};
+    if (::fstatvfs(root_, &s) != 0) return fail_last();
+    return s;
+}
+
+SysResult<OwnFd> FileSystem::open_path(Node* node) {
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    return open_place(*place, O_PATH);
+}
+
+SysResult<Bytes> FileSystem::get_xattr(Node* node, const char* name) {
+    auto fd = open_path(node);
+    if (!fd) return fail(fd.error());
+    return tdfs::get_xattr(fd->get(), name);
+}
+
+SysResult<std::vector<std::string>> FileSystem::list_xattrs(Node* node) {
+    auto fd = open_path(node);
+    if (!fd) return fail(fd.error());
+    return tdfs::list_xattrs(fd->get());
+}
+
+SysResult<void> FileSystem::set_xattr(Node* node, const char* name, ByteView value, int flags, bool kill_sgid) {
+    const std::string_view key = name;
+    if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
+    if (value.size() > kMaxXattrValueBytes) return fail(E2BIG);
+    OpLock lock(locks_);
+    lock.change_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto fd = open_place(*place, O_PATH);
+    if (!fd) return fail(fd.error());
+    const auto set = [&](std::uint32_t& mode) -> SysResult<void> {
+        if (auto done = tdfs::set_xattr(fd->get(), name, value, flags); !done) return done;
+        if (!key.starts_with("system.posix_acl_")) return {};
+        auto info = stat_fd(fd->get());
+        if (!info) return fail(info.error());
+        if (kill_sgid && (info->mode & S_ISGID) != 0) {
+            info->mode &= ~static_cast<std::uint32_t>(S_ISGID);
+            if (auto done = change_mode(fd->get(), info->mode & 07777); !done) return done;
+        }
+        if (!info->is_symlink()) mode = info->mode & 07777;
+        return {};
+    };
+    std::uint32_t mode = 0xffffffff;
+    const auto path = nodes_.path(node);
+    if (!path) return path.error() == Errno(ENOENT) ? set(mode) : fail(path.error());
+    SetXattrRecord r{node->id, *path, key, value, mode};
+    auto pending = mutator_.begin(r, node->id.ino);
+    if (!pending) return fail(pending.error());
+    if (auto done = set(r.mode); !done) return done;
+    pending->commit(r);
+    return {};
+}
+
+SysResult<void> FileSystem::remove_xattr(Node* node, const char* name) {
+    const std::string_view key = name;
+    if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
+    OpLock lock(locks_);
+    lock.change_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto fd = open_place(*place, O_PATH);
+    if (!fd) return fail(fd.error());
+    const auto path = nodes_.path(node);
+    if (!path) return path.error() == Errno(ENOENT) ? tdfs::remove_xattr(fd->get(), name) : fail(path.error());
+    const RemoveXattrRecord r{node->id, *path, key};
+    auto pending = mutator_.begin(r, node->id.ino);
+    if (!pending) return fail(pending.error());
+    if (auto done = tdfs::remove_xattr(fd->get(), name); !done) return done;
+    pending->commit(r);
+    return {};
+}
+
+}  // namespace tdfs

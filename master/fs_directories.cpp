@@ -1,0 +1,57 @@
+// Directories: reading the names in them.
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "master/file_system.hpp"
+#include "proto/path.hpp"
+
+namespace tdfs {
+
+SysResult<std::unique_ptr<OpenDirectory>> FileSystem::open_directory(Node* node) {
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto dir = nodes_.directory(node);
+    if (!dir) return fail(dir.error());
+    auto fd = open_at((*dir)->get(), "", O_RDONLY | O_DIRECTORY);
+    if (!fd) return fail(fd.error());
+    auto directory = std::make_unique<OpenDirectory>(OpenDirectory{node, std::move(*fd)});
+    nodes_.opened(node, directory->fd.get());
+    return directory;
+}
+
+void FileSystem::close_directory(std::unique_ptr<OpenDirectory> directory) {
+    OpLock lock(locks_);
+    lock.change_object(directory->node->id.ino);
+    nodes_.closed(directory->node, directory->fd.get());
+}
+
+// Offsets are those of the backing file system, which keeps them stable while names come and go.
+SysResult<void> FileSystem::read_directory(OpenDirectory& directory, std::uint64_t offset,
+                                           const std::function<bool(const DirEntry&)>& visit) {
+    const int fd = directory.fd.get();
+    if (::lseek(fd, static_cast<off_t>(offset), SEEK_SET) < 0) return fail_last();
+    alignas(dirent64) char buffer[32 * 1024];
+    while (true) {
+        const ssize_t bytes = ::getdents64(fd, buffer, sizeof buffer);
+        if (bytes < 0) return fail_last();
+        if (bytes == 0) return {};
+        for (ssize_t at = 0; at < bytes;) {
+            const auto* const entry = reinterpret_cast<const dirent64*>(buffer + at);
+            at += entry->d_reclen;
+            const std::string_view name = entry->d_name;
+            if (is_hidden(directory.node, name)) continue;
+            if (!visit({name, entry->d_ino, entry->d_type, static_cast<std::uint64_t>(entry->d_off)})) return {};
+        }
+    }
+}
+
+SysResult<void> FileSystem::fsync_directory(OpenDirectory& directory) {
+    if (::fsync(directory.fd.get()) != 0) return fail_last();
+    return make_durable();
+}
+
+}  // namespace tdfs

@@ -1,0 +1,345 @@
+// Files: opening, reading, writing and what else works on an open file.
+#include <fcntl.h>
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "master/effects.hpp"
+#include "master/file_system.hpp"
+#include "proto/path.hpp"
+
+namespace tdfs {
+
+namespace {
+// What of an application's flags is passed on. Appending is done here, under the object's lock; alignment rules of O_DIRECT are not
+// the caller's business, since its buffers do not reach the disk; the kernel has already created and truncated.
+int backing_flags(int flags) { return (flags & (O_ACCMODE | O_SYNC | O_DSYNC)) | O_NONBLOCK; }
+
+constexpr std::uint64_t kMaxCopyBytes = 64ull << 20;  // of one copy_file_range: the caller goes on from there
+}  // namespace
+
+bool OpenFile::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
+
+SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const Caller& who, Node* parent,
+                                                                          const char* name, mode_t mode, int flags) {
+    if (is_hidden(parent, name)) return fail(EPERM);
+    OpLock lock(locks_);
+    lock.change_directory(parent->id.ino);
+    const auto path = nodes_.path(parent, name);
+    if (!path) return fail(path.error());
+    const auto dir = nodes_.directory(parent);
+    if (!dir) return fail(dir.error());
+    if (stat_at((*dir)->get(), name)) return fail(EEXIST);
+
+    CreateRecord r;
+    r.path = *path;
+    r.mode = S_IFREG | (mode & 07777);
+    auto pending = mutator_.begin(r);
+    if (!pending) return fail(pending.error());
+    OwnFd fd;
+    {
+        const AsCaller as(who);
+        auto opened = open_at((*dir)->get(), name, backing_flags(flags) | O_CREAT | O_EXCL, mode & 07777);
+        if (!opened) return fail(opened.error());
+        fd = std::move(*opened);
+    }
+    const auto info = stat_fd(fd.get());
+    if (!info) return fail(info.error());
+    auto found = enter(parent, name, *info, *pending, r);
+    if (!found) return fail(found.error());
+    auto file = std::make_unique<OpenFile>(OpenFile{found->node, std::move(fd), flags});
+    nodes_.opened(file->node, file->fd.get());
+    return std::make_pair(*found, std::move(file));
+}
+
+SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::tmpfile(const Caller& who, Node* parent, mode_t mode,
+                                                                           int flags) {
+    OpLock lock(locks_);
+    lock.read_directory(parent->id.ino);
+    const auto dir = nodes_.directory(parent);
+    if (!dir) return fail(dir.error());
+    OwnFd fd;
+    {
+        const AsCaller as(who);
+        auto opened = open_at((*dir)->get(), "", backing_flags(flags) | O_TMPFILE | (flags & O_EXCL), mode & 07777);
+        if (!opened) return fail(opened.error());
+        fd = std::move(*opened);
+    }
+    const auto info = stat_fd(fd.get());
+    if (!info) return fail(info.error());
+    const Found found{nodes_.enter_unnamed(*info), *info};
+    auto file = std::make_unique<OpenFile>(OpenFile{found.node, std::move(fd), flags});
+    nodes_.opened(file->node, file->fd.get());
+    return std::make_pair(found, std::move(file));
+}
+
+SysResult<OwnFd> FileSystem::open_place(const NodePlace& place, int flags) const {
+    if (place.named()) return open_at(place.dir->get(), place.name, flags);
+    const std::string self = "/proc/self/fd/" + std::to_string(place.fd);
+    if ((flags & O_PATH) != 0) {
+        const int fd = ::fcntl(place.fd, F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? SysResult<OwnFd>(fail_last()) : SysResult<OwnFd>(OwnFd(fd));
+    }
+    const int fd = ::open(self.c_str(), flags | O_CLOEXEC);
+    if (fd < 0) return fail_last();
+    return OwnFd(fd);
+}
+
+SysResult<std::unique_ptr<OpenFile>> FileSystem::open(Node* node, int flags) {
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto fd = open_place(*place, backing_flags(flags));
+    if (!fd) return fail(fd.error());
+    auto file = std::make_unique<OpenFile>(OpenFile{node, std::move(*fd), flags});
+    nodes_.opened(node, file->fd.get());
+    return file;
+}
+
+void FileSystem::close(std::unique_ptr<OpenFile> file) {
+    if (file->writable() && file->node->touched_ns.load(std::memory_order_relaxed) != 0) settler_.settle(file->node);
+    OpLock lock(locks_);
+    lock.change_object(file->node->id.ino);  // nobody is using the descriptor as the object's place
+    nodes_.closed(file->node, file->fd.get());
+}
+
+SysResult<std::size_t> FileSystem::read(OpenFile& file, std::span<std::byte> out, std::uint64_t offset) {
+    return read_some(file.fd.get(), out, offset);
+}
+
+SysResult<std::optional<std::string>> FileSystem::recorded_path(Node* node, int fd) {
+    auto path = nodes_.path(node);
+    if (path) return std::optional<std::string>(std::move(*path));
+    if (path.error() != Errno(ENOENT)) return fail(path.error());
+    const auto info = stat_fd(fd);
+    if (!info) return fail(info.error());
+    if (info->links > 0 && !node->is_tmpfile) return fail(EAGAIN);
+    return std::optional<std::string>();
+}
+
+// An object whose known names are gone lives on under a hard link that was never looked up (it is older than the mount): it is
+// searched for by inode number. Rare, so it may take as long as a walk over the tree; nothing is locked meanwhile.
+SysResult<void> FileSystem::find_name(Node* node) {
+    std::vector<std::string> directories{""};
+    while (!directories.empty()) {
+        const std::string at = std::move(directories.back());
+        directories.pop_back();
+        auto dir = open_beneath(root_, at, O_RDONLY | O_DIRECTORY);
+        if (!dir) continue;  // gone meanwhile
+        auto names = read_dir(dir->get());
+        if (!names) return fail(names.error());
+        for (const DirName& entry : *names) {
+            if (at.empty() && entry.name == kStateName) continue;
+            if (entry.type == DT_DIR || entry.type == DT_UNKNOWN) directories.push_back(join(at, entry.name));
+            if (entry.ino != node->id.ino) continue;
+            // Found: its directories become known from the root down, as if the kernel had looked them up.
+            std::vector<Node*> entered;
+            Node* parent = nodes_.root();
+            SysResult<Found> found = fail(ENOENT);
+            const std::string path = join(at, entry.name);
+            for (std::size_t begin = 0; begin <= path.size();) {
+                const std::size_t end = std::min(path.find('/', begin), path.size());
+                found = lookup(parent, path.substr(begin, end - begin).c_str());
+                if (!found) break;
+                entered.push_back(found->node);
+                parent = found->node;
+                begin = end + 1;
+            }
+            const bool is_it = found && found->node == node;
+            for (auto n = entered.rbegin(); n != entered.rend(); ++n) nodes_.forget(*n, 1);
+            if (is_it) return {};
+        }
+    }
+    return fail(ESTALE);
+}
+
+// Runs `change` with the object locked, and once more after a search where it needs a name that is not known (EAGAIN).
+template <class Change>
+auto FileSystem::with_object(Node* node, Change&& change) {
+    for (int tries = 0;; ++tries) {
+        {
+            OpLock lock(locks_);
+            lock.change_object(node->id.ino);
+            auto result = change();
+            if (result || result.error() != Errno(EAGAIN) || tries > 3) return result;
+        }
+        if (const auto found = find_name(node); !found && tries > 2) return decltype(change())(fail(found.error()));
+    }
+}
+
+SysResult<void> FileSystem::kill_privileges(Node* node, int fd, const std::optional<std::string>& path) {
+    const auto info = stat_fd(fd);
+    if (!info) return fail(info.error());
+    std::uint32_t mode = info->mode & 07777;
+    mode &= ~static_cast<std::uint32_t>(S_ISUID);
+    if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
+    if (mode == (info->mode & 07777)) return {};
+    if (!path) return change_mode(fd, mode);
+    AttributesRecord r;
+    r.object = node->id;
+    r.path = *path;
+    r.valid = AttributesRecord::kMode;
+    r.mode = mode;
+    auto pending = mutator_.begin(r, node->id.ino);
+    if (!pending) return fail(pending.error());
+    if (const auto done = change_mode(fd, mode); !done) return done;
+    pending->commit(r);
+    return {};
+}
+
+SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how) {
+    Node* const node = file.node;
+    const int fd = file.fd.get();
+    auto written = with_object(node, [&]() -> SysResult<std::size_t> {
+        const auto path = recorded_path(node, fd);
+        if (!path) return fail(path.error());
+        if (how.kill_suidgid) {
+            if (const auto killed = kill_privileges(node, fd, *path); !killed) return fail(killed.error());
+        }
+        std::uint64_t at = offset;
+        if (how.append) {
+            const auto info = stat_fd(fd);
+            if (!info) return fail(info.error());
+            at = info->size;
+        }
+        std::size_t done = 0;
+        while (done < data.size()) {
+            const ByteView piece = data.subspan(done, std::min(data.size() - done, kMaxWriteBytes));
+            auto n = *path ? mutator_.write(fd, {node->id, **path, at + done, piece},
+                                            [&](Lsn lsn) { settler_.touched(node, lsn); })
+                           : write_most(fd, piece, at + done);
+            if (!n && done == 0) return n;
+            if (!n) break;
+            done += *n;
+            if (*n < piece.size()) break;
+        }
+        return done;
+    });
+    if (!written || !how.durable) return written;
+    if (const auto durable = make_durable(); !durable) return fail(durable.error());
+    return written;
+}
+
+SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length,
+                                      bool kill_suidgid) {
+    Node* const node = file.node;
+    return with_object(node, [&]() -> SysResult<void> {
+        const auto path = recorded_path(node, file.fd.get());
+        if (!path) return fail(path.error());
+        if (kill_suidgid) {
+            if (const auto killed = kill_privileges(node, file.fd.get(), *path); !killed) return killed;
+        }
+        FallocateRecord r{node->id, {}, static_cast<std::uint32_t>(mode), offset, length};
+        if (!*path) return effects::fallocate(file.fd.get(), r);
+        r.path = **path;
+        auto pending = mutator_.begin(r, node->id.ino);
+        if (!pending) return fail(pending.error());
+        if (const auto done = effects::fallocate(file.fd.get(), r); !done) return done;
+        settler_.touched(node, pending->lsn());
+        pending->commit(r);
+        return {};
+    });
+}
+
+SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
+                                              std::uint64_t to_offset, std::uint64_t length) {
+    Node* const node = to.node;
+    // A source that has no name is not on the replicas: the kernel then copies by reading and writing.
+    if (!nodes_.has_name(from.node)) return fail(EOPNOTSUPP);
+    OpLock lock(locks_);
+    lock.change_objects(from.node->id.ino, node->id.ino);
+    const auto from_path = nodes_.path(from.node);
+    const auto path = nodes_.path(node);
+    if (!from_path || !path) return fail(EOPNOTSUPP);
+    CopyRangeRecord r{node->id, *from_path, *path, from_offset, to_offset, std::min(length, kMaxCopyBytes)};
+    auto pending = mutator_.begin(r, node->id.ino, from.node->id.ino);
+    if (!pending) return fail(pending.error());
+    const auto copied = effects::copy_range(from.fd.get(), to.fd.get(), r);
+    if (!copied) return fail(copied.error());
+    if (*copied == 0) return std::size_t{0};
+    r.length = *copied;
+    settler_.touched(node, pending->lsn());
+    pending->commit(r);
+    return static_cast<std::size_t>(*copied);
+}
+
+SysResult<std::uint64_t> FileSystem::seek(OpenFile& file, std::uint64_t offset, int whence) {
+    const off_t at = ::lseek(file.fd.get(), static_cast<off_t>(offset), whence);
+    if (at < 0) return fail_last();
+    return static_cast<std::uint64_t>(at);
+}
+
+// Everything up to now survives a power cut on this machine: the caller has synced the object.
+SysResult<void> FileSystem::make_durable() {
+    const auto noted = [&] {
+        const OpLock lock(locks_);  // under the tree's lock like every record: a hold of the writers finds none half done
+        return mutator_.note(SyncRecord{});
+    }();
+    if (!noted) return fail(noted.error());
+    return journal_.sync(*noted + kFrameHeaderBytes);
+}
+
+SysResult<void> FileSystem::fsync(OpenFile& file, bool data_only) {
+    // An error here is final for the data it is about: it is reported, and never tried again.
+    if ((data_only ? ::fdatasync(file.fd.get()) : ::fsync(file.fd.get())) != 0) return fail_last();
+    return make_durable();
+}
+
+// Tells the replicas of an object that is about to get its first name: built under a staging path, with ordinary records, while its
+// lock is held.
+SysResult<void> FileSystem::publish_unnamed(Node* node, const FileInfo& info, const std::string& stage_path) {
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto fd = open_place(*place, O_RDONLY);
+    if (!fd) return fail(fd.error());
+    const auto note = [&](const Record& r) -> SysResult<void> {
+        const auto noted = mutator_.note(r);
+        return noted ? SysResult<void>() : fail(noted.error());
+    };
+    CreateRecord made;
+    made.object = node->id;
+    made.path = stage_path;
+    made.mode = info.mode;
+    made.uid = info.uid;
+    made.gid = info.gid;
+    if (auto done = note(made); !done) return done;
+
+    std::vector<std::byte> buffer(kMaxWriteBytes);
+    SysResult<void> result;
+    const auto copy = [&](std::uint64_t offset, std::uint64_t length, bool is_data) {
+        while (is_data && length > 0) {
+            const auto n = read_some(fd->get(), std::span(buffer).first(std::min<std::uint64_t>(length, buffer.size())),
+                                     offset);
+            if (!n) result = fail(n.error());
+            if (!n || *n == 0) return result.has_value();
+            result = note(WriteRecord{node->id, stage_path, offset, ByteView(buffer).first(*n)});
+            if (!result) return false;
+            offset += *n;
+            length -= *n;
+        }
+        return true;
+    };
+    if (const auto visited = visit_extents(fd->get(), 0, info.size, copy); !visited) return fail(visited.error());
+    if (!result) return result;
+
+    const auto xattrs = read_all_xattrs(fd->get());
+    if (!xattrs) return fail(xattrs.error());
+    for (const auto& [name, value] : *xattrs) {
+        if (auto done = note(SetXattrRecord{node->id, stage_path, name, value, info.mode & 07777}); !done) return done;
+    }
+    AttributesRecord final;
+    final.object = node->id;
+    final.path = stage_path;
+    final.valid = AttributesRecord::kSize | AttributesRecord::kMode | AttributesRecord::kMtime;
+    final.size = info.size;
+    final.mode = info.mode & 07777;
+    final.mtime_ns = info.mtime_ns;
+    return note(final);
+}
+
+}  // namespace tdfs

@@ -1,0 +1,185 @@
+// tdfs: the master daemon. Builds everything, hands references down, waits, and takes it apart in order.
+#include <fcntl.h>
+#include <linux/securebits.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "common/control/places.hpp"
+#include "common/control/control.hpp"
+#include "common/daemon/daemon.hpp"
+#include "common/daemon/guards.hpp"
+#include "common/resync/source.hpp"
+#include "common/stream/publisher.hpp"
+#include "master/mount.hpp"
+#include "master/options.hpp"
+#include "master/retention.hpp"
+#include "master/service.hpp"
+#include "master/settle_restart.hpp"
+#include "master/volume.hpp"
+
+namespace tdfs {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kRefused = 3;
+
+int complain(const std::string& text, int status) {
+    std::cerr << "tdfs: " << text << "\n";
+    return status;
+}
+
+// Holds all writers by the tree's lock: every operation has it shared from before reserve() until after commit().
+class TreeHold : public WriterHold {
+  public:
+    TreeHold(Locks& locks, Journal& journal) : locks_(locks), journal_(journal) {}
+    Lsn hold() override {
+        locks_.tree.lock();
+        return journal_.tail();
+    }
+    void release() override { locks_.tree.unlock(); }
+
+  private:
+    Locks& locks_;
+    Journal& journal_;
+};
+
+// One slave's resync, as the publisher drives it. One that holds the writers keeps others from doing so.
+class Responder : public ResyncResponder {
+  public:
+    Responder(const Volume& volume, Journal& journal, WriterHold& writers, const std::string& reason)
+        : source_(volume.root(), journal, volume.epoch(), writers, reason, false) {}
+    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
+        return source_.receive(kind, payload);
+    }
+    bool produce(Bytes& out) override { return source_.produce(out); }
+    [[nodiscard]] std::optional<Position> finished() const override { return source_.finished(); }
+    [[nodiscard]] double hold_ms() const override { return source_.hold_ms(); }
+
+  private:
+    ResyncSource source_;
+};
+
+// Objects are created with the caller's ids but with our capabilities: the kernel has already checked the caller.
+Result<void, std::string> prepare_process() {
+    ::umask(0);
+    if (::geteuid() != 0) return Unexpected<std::string>("must be run as root: it creates files for every user");
+    if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) != 0) {
+        return Unexpected<std::string>("cannot keep its capabilities (CAP_SETPCAP is missing): " + Errno::last().text());
+    }
+    return check_system();
+}
+
+std::string host_name() {
+    char name[HOST_NAME_MAX + 1] = {};
+    return ::gethostname(name, sizeof name - 1) == 0 ? name : "master";
+}
+
+int run(const MasterOptions& options) {
+    block_signals();
+    Background background(options.foreground);
+    if (auto ok = start_logging("tdfs", options.foreground, options.log_file, options.log_level); !ok) {
+        return complain(ok.error(), kFailed);
+    }
+    if (auto ok = prepare_process(); !ok) return complain(ok.error(), kFailed);
+    const std::size_t descriptors = raise_open_file_limit();
+
+    auto opened = Volume::open(options);
+    if (!opened) return complain(opened.error(), kRefused);
+    Volume& volume = **opened;
+    Journal& journal = volume.journal();
+
+    const auto root_info = stat_fd(volume.root());
+    if (!root_info) return complain(volume.directory() + ": " + root_info.error().text(), kFailed);
+    Locks locks;
+    NodeTable nodes(volume.root(), *root_info, descriptors / 8);
+    Mutator mutator(journal, options.compress);
+    Settler settler(locks, nodes, mutator, journal);
+    if (auto ok = settler.open(volume.state().fd(), journal.tail()); !ok) {
+        return complain("state of " + volume.directory() + ": " + ok.error().text(), kFailed);
+    }
+    if (volume.was_killed()) {
+        const auto settled = settle_after_kill(volume.root(), journal, mutator, settler.settled_lsn());
+        if (!settled) return complain(settled.error().text, kFailed);
+        spdlog::info("restart tail={} settled={}", journal.tail().bytes(), *settled);
+    }
+    settler.set_settled_lsn(journal.tail());
+
+    FileSystem file_system(volume.root(), locks, nodes, mutator, settler, journal);
+    FuseMount mount(file_system, nodes.root());
+    if (auto ok = mount.mount(volume.mountpoint(), volume.directory(), options.fuse_debug && options.foreground); !ok) {
+        return complain(ok.error(), kFailed);
+    }
+
+    TreeHold hold(locks, journal);
+    PublisherOptions publisher_options;
+    publisher_options.targets = options.slaves;
+    publisher_options.nodelay = options.nodelay;
+    publisher_options.name = host_name() + ":" + volume.directory();
+    const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
+    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options, [&](const std::string& reason) {
+        return std::make_unique<Responder>(volume, journal, hold, reason);
+    });
+
+    OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount, publisher, stop_requested.get()});
+    std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
+    OwnFd run_directory;
+    if (volume.mount_covers_directory()) {
+        auto fd = open_run_directory();
+        if (!fd) return complain(fd.error(), kFailed);
+        run_directory = std::move(*fd);
+        places.push_back({run_directory.get(), run_socket_name(volume.directory())});
+    }
+    auto control = ControlServer::listen(places, [&](const ControlRequest& r) { return service.answer(r); });
+    if (!control) return complain(control.error(), kFailed);
+
+    settler.start();
+    publisher.start();
+    mount.start();
+    const RetentionLimits limits{options.retain_bytes};
+    {
+        Housekeeper housekeeper([&] {
+            const Lsn floor = retention_floor(journal.oldest(), journal.tail(), publisher.slowest(), limits);
+            const auto dropped = journal.drop_before(std::min(floor, settler.settled_lsn()));
+            if (!dropped) spdlog::error("journal drop_before={} error=\"{}\"", floor.bytes(), dropped.error().text());
+            if (file_system.root_changed()) volume.note_content();
+        });
+        spdlog::info("ready volume={} directory=\"{}\" mount=\"{}\" position={}", identity.volume.text(), volume.directory(),
+                     volume.mountpoint(), to_text(Position{volume.epoch(), journal.tail()}));
+        background.ready();
+        service.wait_until_stopped(mount.ended_fd());
+        spdlog::info("stopping position={}", to_text(Position{volume.epoch(), journal.tail()}));
+        mount.stop();
+        settler.settle_all();
+    }
+    settler.stop();
+    publisher.wait({}, journal.tail(), Publisher::Level::kReceived, std::chrono::milliseconds(500));
+    publisher.stop();
+    (*control)->stop();
+    if (auto closed = volume.close(); !closed) return complain(closed.error(), kFailed);
+    spdlog::info("stopped");
+    return 0;
+}
+
+}  // namespace
+}  // namespace tdfs
+
+int main(int argc, char** argv) {
+    const auto parsed = tdfs::parse_master_options(argc, argv);
+    if (const auto* advice = std::get_if<tdfs::Advice>(&parsed)) {
+        (advice->exit_status == 0 ? std::cout : std::cerr) << advice->text << (advice->exit_status == 0 ? "" : "\n");
+        return advice->exit_status;
+    }
+    try {
+        return tdfs::run(std::get<tdfs::MasterOptions>(parsed));
+    } catch (const std::exception& e) {
+        return tdfs::complain(e.what(), 1);
+    }
+}

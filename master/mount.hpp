@@ -1,0 +1,54 @@
+// The mount: a FUSE session over a FileSystem.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "common/os/fd.hpp"
+#include "master/file_system.hpp"
+#include "proto/result.hpp"
+
+struct fuse_session;
+
+namespace tdfs {
+
+// What libfuse and the kernel gave us, for status and --version.
+struct FuseFeatures {
+    static const bool kTmpfile, kKillSuidgid, kStatx;  // what the library we were built with can do
+    std::string library;  // version of libfuse
+    bool kill_privileges = false;  // HANDLE_KILLPRIV_V2: no request for set-id bits before each write
+    bool acl = false;
+    std::uint32_t max_write = 0;
+};
+
+// Owned by main; `fs` outlives it. mount() once, then start(), then wait on ended_fd(); stop() from any thread.
+class FuseMount {
+  public:
+    FuseMount(FileSystem& fs, Node* root);
+    ~FuseMount();
+    FuseMount(const FuseMount&) = delete;
+    FuseMount& operator=(const FuseMount&) = delete;
+
+    // Mounts over `mountpoint` (an absolute path). The error text is one line for people.
+    Result<void, std::string> mount(const std::string& mountpoint, const std::string& source, bool debug);
+    void start();  // serves requests in threads of its own
+    // Unmounts; files that are still open get errors from then on. Returns when no request is being served.
+    void stop();
+    [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
+    [[nodiscard]] const FuseFeatures& features() const { return features_; }
+
+  private:
+    friend struct FuseOps;
+    FileSystem& fs_;
+    Node* const root_;
+    FuseFeatures features_;
+    fuse_session* session_ = nullptr;
+    bool mounted_ = false;
+    OwnFd ended_;
+    std::thread loop_;
+};
+
+[[nodiscard]] std::string fuse_library_version();
+
+}  // namespace tdfs

@@ -1,0 +1,135 @@
+#include "master/mutator.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <array>
+
+#include "common/os/file.hpp"
+#include "proto/lzf.hpp"
+
+namespace tdfs {
+
+Pending::Pending(Pending&& other) noexcept
+    : mutator_(std::exchange(other.mutator_, nullptr)),
+      reservation_(std::move(other.reservation_)),
+      payload_(std::move(other.payload_)) {}
+
+Pending::~Pending() {
+    if (mutator_ != nullptr) mutator_->abandon(std::move(reservation_));
+}
+
+void Pending::commit(const Record& r) {
+    Mutator* const mutator = std::exchange(mutator_, nullptr);
+    payload_.clear();
+    encode_record(r, payload_);
+    const std::array<ByteView, 1> pieces{payload_};
+    mutator->commit(std::move(reservation_), 0, payload_.size(), pieces);
+}
+
+void Mutator::broke(Lsn lsn, Errno e) {
+    if (!broken_.exchange(true)) {
+        spdlog::critical("journal lsn={} error=\"{}\": a change could not be recorded; the mount is read-only now. "
+                         "Restart the master when the disk is in order: it resolves what was in flight.",
+                         lsn.bytes(), e.text());
+    }
+}
+
+void Mutator::commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw,
+                     std::span<const ByteView> payload) {
+    const Lsn lsn = reservation.lsn();
+    const auto done = journal_.commit(std::move(reservation), flags, static_cast<std::uint32_t>(raw), payload);
+    if (!done) broke(lsn, done.error());
+}
+
+void Mutator::abandon(Reservation&& reservation) {
+    const Lsn lsn = reservation.lsn();
+    const auto done = journal_.abandon(std::move(reservation));
+    if (!done) broke(lsn, done.error());
+}
+
+SysResult<Pending> Mutator::begin(const Record& r, std::uint64_t ino, std::uint64_t other_ino) {
+    if (broken()) return fail(EROFS);
+    Bytes payload;
+    encode_record(r, payload);
+    static thread_local Bytes intent;
+    intent.clear();
+    encode_intent({ino, other_ino, 0, r}, payload, intent);
+    auto reservation = journal_.reserve(payload.size(), intent);
+    if (!reservation) return fail(reservation.error());
+    return Pending(*this, std::move(*reservation), std::move(payload));
+}
+
+SysResult<Lsn> Mutator::note(const Record& r) { return note(r, {}); }
+
+SysResult<Lsn> Mutator::note(const Record& r, ByteView intent) {
+    if (broken()) return fail(EROFS);
+    Bytes payload;
+    encode_record(r, payload);
+    auto reservation = journal_.reserve(payload.size(), intent);
+    if (!reservation) return fail(reservation.error());
+    const Lsn lsn = reservation->lsn();
+    const std::array<ByteView, 1> pieces{payload};
+    commit(std::move(*reservation), 0, payload.size(), pieces);
+    return lsn;
+}
+
+// Less was written than the place was reserved for: the record says so, and where it does not fit (it was to be compressed
+// better than its part can be) it comes as a second record, which nothing can have overtaken: the object is locked.
+SysResult<std::size_t> Mutator::commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written) {
+    WriteRecord part = r;
+    part.data = r.data.first(written);
+    Bytes payload;
+    encode_record(part, payload);
+    Bytes packed;
+    const bool fits = payload.size() <= reservation.frame_bytes() - kFrameHeaderBytes;
+    const bool packed_fits =
+        !fits && lzf_compress(payload, packed) && packed.size() <= reservation.frame_bytes() - kFrameHeaderBytes;
+    if (fits || packed_fits) {
+        const std::array<ByteView, 1> pieces{packed_fits ? ByteView(packed) : ByteView(payload)};
+        commit(std::move(reservation), packed_fits ? kFlagLzf : std::uint8_t{0}, payload.size(), pieces);
+        return written;
+    }
+    Bytes head, intent;
+    encode_write_head(part, head);
+    encode_intent({r.object.ino, 0, static_cast<std::uint32_t>(written), {}}, head, intent);
+    abandon(std::move(reservation));
+    if (const auto noted = note(part, intent); !noted) broke(Lsn(), noted.error());
+    return written;
+}
+
+// The data is encoded (and compressed) before its place is reserved; only the copy into the journal's pages follows the
+// effect. A write that the disk takes in part is recorded in part, in the same place.
+SysResult<std::size_t> Mutator::write(int fd, const WriteRecord& r, const std::function<void(Lsn)>& before_commit) {
+    if (broken()) return fail(EROFS);
+    static thread_local Bytes head, intent, whole, packed;
+    head.clear();
+    encode_write_head(r, head);
+    intent.clear();
+    encode_intent({r.object.ino, 0, static_cast<std::uint32_t>(r.data.size()), {}}, head, intent);
+
+    bool compressed = false;
+    const std::size_t raw = head.size() + r.data.size();
+    if (compress_) {
+        whole.assign(head.begin(), head.end());
+        whole.insert(whole.end(), r.data.begin(), r.data.end());
+        compressed = lzf_compress(whole, packed);
+    }
+    auto reservation = journal_.reserve(compressed ? packed.size() : raw, intent);
+    if (!reservation) return fail(reservation.error());
+
+    const auto written = write_most(fd, r.data, r.offset);
+    if (!written || *written == 0) {
+        abandon(std::move(*reservation));
+        return written;
+    }
+    before_commit(reservation->lsn());
+    if (*written == r.data.size()) {
+        const std::array<ByteView, 2> pieces{compressed ? ByteView(packed) : ByteView(head),
+                                             compressed ? ByteView() : r.data};
+        commit(std::move(*reservation), compressed ? kFlagLzf : std::uint8_t{0}, raw, pieces);
+        return written;
+    }
+    return commit_part(std::move(*reservation), r, *written);
+}
+
+}  // namespace tdfs

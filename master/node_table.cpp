@@ -1,0 +1,317 @@
+#include "master/node_table.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "proto/path.hpp"
+
+namespace tdfs {
+
+NodeTable::NodeTable(int root, const FileInfo& root_info, std::size_t max_dir_fds)
+    : root_fd_(root), max_dir_fds_(max_dir_fds) {
+    root_.id = root_info.object;
+    root_.is_dir = true;
+    root_.lookups = 1;  // never dropped
+    by_ino_.emplace(root_.id.ino, &root_);
+}
+
+NodeTable::~NodeTable() {
+    // The kernel forgets nothing when a connection ends: what is left is freed here, whatever refers to what.
+    std::vector<Node*> left;
+    for (auto& [ino, node] : by_ino_) {
+        if (node != &root_) left.push_back(node);
+    }
+    left.insert(left.end(), orphans_.begin(), orphans_.end());
+    for (Node* node : left) delete node;
+}
+
+std::size_t NodeTable::size() const {
+    const std::lock_guard guard(mutex_);
+    return count_;
+}
+
+Node* NodeTable::insert(const FileInfo& info) {
+    auto* node = new Node;
+    node->id = info.object;
+    node->is_dir = info.is_dir();
+    node->is_regular = info.is_regular();
+    ++count_;
+    return node;
+}
+
+// The inode number may be used for another object from now on.
+void NodeTable::orphan(std::uint64_t ino) {
+    const auto found = by_ino_.find(ino);
+    if (found == by_ino_.end()) return;
+    orphans_.insert(found->second);
+    by_ino_.erase(found);
+}
+
+Node* NodeTable::enter(Node* parent, std::string_view name, const FileInfo& info) {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_ino_.find(info.object.ino);
+    if (found != by_ino_.end() && found->second->id != info.object) orphan(info.object.ino);
+    Node*& slot = by_ino_[info.object.ino];
+    if (slot == nullptr) slot = insert(info);
+    Node* node = slot;
+    if (node != &root_) link_locked(node, parent, name);
+    ++node->lookups;
+    return node;
+}
+
+Node* NodeTable::enter_unnamed(const FileInfo& info) {
+    const std::lock_guard guard(mutex_);
+    orphan(info.object.ino);
+    Node* node = insert(info);
+    node->is_tmpfile = true;
+    node->lookups = 1;
+    by_ino_[info.object.ino] = node;
+    return node;
+}
+
+void NodeTable::forget(Node* node, std::uint64_t references) {
+    const std::lock_guard guard(mutex_);
+    if (node == &root_) return;
+    TDFS_INVARIANT(references <= node->lookups, "the kernel forgets no more than it was told");
+    node->lookups -= references;
+    drop_if_unused(node);
+}
+
+void NodeTable::pin(Node* node) {
+    const std::lock_guard guard(mutex_);
+    ++node->pins;
+}
+
+void NodeTable::unpin(Node* node) {
+    const std::lock_guard guard(mutex_);
+    --node->pins;
+    drop_if_unused(node);
+}
+
+void NodeTable::drop_if_unused(Node* node) {
+    while (node != &root_ && node->lookups == 0 && node->pins == 0) {
+        const auto found = by_ino_.find(node->id.ino);
+        if (found != by_ino_.end() && found->second == node) by_ino_.erase(found);
+        orphans_.erase(node);
+        if (node->dir_lru) dir_lru_.erase(*node->dir_lru);
+        // Every link pinned its parent. Only files have several, so the walk up follows the last one.
+        Node* up = nullptr;
+        for (Link& link : node->links) {
+            --link.parent->pins;
+            if (up != nullptr && up != link.parent) drop_if_unused(up);
+            up = link.parent;
+        }
+        delete node;
+        --count_;
+        if (up == nullptr) return;
+        node = up;
+    }
+}
+
+void NodeTable::opened(Node* node, int fd) {
+    const std::lock_guard guard(mutex_);
+    node->open_fds.push_back(fd);
+    ++node->pins;
+}
+
+void NodeTable::closed(Node* node, int fd) {
+    const std::lock_guard guard(mutex_);
+    const auto at = std::find(node->open_fds.begin(), node->open_fds.end(), fd);
+    TDFS_INVARIANT(at != node->open_fds.end(), "a file is closed once");
+    node->open_fds.erase(at);
+    --node->pins;
+    drop_if_unused(node);
+}
+
+Node* NodeTable::find_pinned(std::uint64_t ino) {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_ino_.find(ino);
+    if (found == by_ino_.end()) return nullptr;
+    ++found->second->pins;
+    return found->second;
+}
+
+void NodeTable::link_locked(Node* node, Node* parent, std::string_view name) {
+    for (Link& link : node->links) {
+        if (link.parent == parent && link.name == name) return;
+    }
+    if (node->is_dir && !node->links.empty()) {  // a directory has one place: what is known is older than what was found
+        Node* old = node->links.front().parent;
+        node->links.clear();
+        --old->pins;
+        drop_if_unused(old);
+    }
+    node->links.push_back({parent, std::string(name)});
+    ++parent->pins;
+}
+
+void NodeTable::unlink_locked(Node* node, Node* parent, std::string_view name) {
+    for (auto link = node->links.begin(); link != node->links.end(); ++link) {
+        if (link->parent != parent || link->name != name) continue;
+        node->links.erase(link);
+        --parent->pins;
+        drop_if_unused(parent);
+        return;
+    }
+}
+
+void NodeTable::add_link(Node* node, Node* parent, std::string_view name) {
+    const std::lock_guard guard(mutex_);
+    if (node != &root_) link_locked(node, parent, name);
+}
+
+void NodeTable::remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone) {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_ino_.find(ino);
+    if (found == by_ino_.end()) return;
+    Node* node = found->second;
+    unlink_locked(node, parent, name);
+    if (gone) orphan(ino);
+}
+
+void NodeTable::move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent,
+                          std::string_view new_name) {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_ino_.find(ino);
+    if (found == by_ino_.end()) return;
+    Node* node = found->second;
+    ++new_parent->pins;  // may be held by nothing but the link that goes
+    unlink_locked(node, parent, name);
+    link_locked(node, new_parent, new_name);
+    --new_parent->pins;
+    drop_if_unused(new_parent);
+}
+
+void NodeTable::exchange_links(std::uint64_t ino, Node* parent, std::string_view name, std::uint64_t other_ino,
+                               Node* other_parent, std::string_view other_name) {
+    const std::lock_guard guard(mutex_);
+    ++parent->pins;
+    ++other_parent->pins;
+    const auto one = by_ino_.find(ino);
+    const auto two = by_ino_.find(other_ino);
+    if (one != by_ino_.end()) unlink_locked(one->second, parent, name);
+    if (two != by_ino_.end()) unlink_locked(two->second, other_parent, other_name);
+    if (one != by_ino_.end()) link_locked(one->second, other_parent, other_name);
+    if (two != by_ino_.end()) link_locked(two->second, parent, name);
+    --parent->pins;
+    --other_parent->pins;
+    drop_if_unused(parent);
+    if (other_parent != parent) drop_if_unused(other_parent);
+}
+
+SysResult<std::string> NodeTable::path_locked(const Node* node) const {
+    std::size_t bytes = 0;
+    for (const Node* at = node; at != &root_; at = at->links.front().parent) {
+        if (at->links.empty()) return fail(ENOENT);
+        bytes += at->links.front().name.size() + 1;
+    }
+    if (bytes > kMaxPathBytes) return fail(ENAMETOOLONG);
+    std::string path(bytes == 0 ? 0 : bytes - 1, '/');
+    std::size_t end = path.size();
+    for (const Node* at = node; at != &root_; at = at->links.front().parent) {
+        const std::string& name = at->links.front().name;
+        end -= name.size();
+        name.copy(path.data() + end, name.size());
+        if (end > 0) --end;
+    }
+    return path;
+}
+
+SysResult<std::string> NodeTable::path(Node* node) {
+    const std::lock_guard guard(mutex_);
+    return path_locked(node);
+}
+
+SysResult<std::string> NodeTable::path(Node* parent, std::string_view name) {
+    const std::lock_guard guard(mutex_);
+    auto path = path_locked(parent);
+    if (!path) return path;
+    if (path->size() + 1 + name.size() > kMaxPathBytes) return fail(ENAMETOOLONG);
+    if (!path->empty()) *path += '/';
+    *path += name;
+    return path;
+}
+
+bool NodeTable::has_name(Node* node) {
+    const std::lock_guard guard(mutex_);
+    return node == &root_ || !node->links.empty();
+}
+
+SysResult<NodePlace> NodeTable::place(Node* node) {
+    const std::lock_guard guard(mutex_);
+    NodePlace place;
+    if (node == &root_) {
+        auto dir = directory_locked(node);
+        if (!dir) return fail(dir.error());
+        place.dir = *dir;  // name "": the directory itself
+        return place;
+    }
+    if (!node->links.empty()) {
+        auto dir = directory_locked(node->links.front().parent);
+        if (!dir) return fail(dir.error());
+        place.dir = *dir;
+        place.name = node->links.front().name;
+        return place;
+    }
+    if (node->dir_fd) {
+        place.dir = node->dir_fd;
+        return place;
+    }
+    if (node->open_fds.empty()) return fail(ENOENT);
+    place.fd = node->open_fds.front();
+    return place;
+}
+
+SysResult<std::shared_ptr<const OwnFd>> NodeTable::directory(Node* node) {
+    const std::lock_guard guard(mutex_);
+    return directory_locked(node);
+}
+
+SysResult<std::shared_ptr<const OwnFd>> NodeTable::directory_locked(Node* node) {
+    if (!node->is_dir) return fail(ENOTDIR);
+    if (node->dir_fd) {
+        if (node->dir_lru) dir_lru_.splice(dir_lru_.begin(), dir_lru_, *node->dir_lru);
+        return node->dir_fd;
+    }
+    // Up to the nearest directory with a descriptor, then down again, a component at a time (paths may exceed PATH_MAX).
+    std::vector<Node*> missing;
+    Node* at = node;
+    while (at != &root_ && !at->dir_fd) {
+        if (at->links.empty()) {
+            if (at->open_fds.empty()) return fail(ENOENT);
+            break;
+        }
+        missing.push_back(at);
+        at = at->links.front().parent;
+    }
+    std::shared_ptr<const OwnFd> fd = at->dir_fd;
+    if (!fd) {
+        auto opened = at == &root_ ? open_at(root_fd_, "", O_PATH | O_DIRECTORY)
+                                   : open_at(at->open_fds.front(), "", O_PATH | O_DIRECTORY);
+        if (!opened) return fail(opened.error());
+        fd = std::make_shared<const OwnFd>(std::move(*opened));
+        remember_directory(at, fd);
+    }
+    for (auto next = missing.rbegin(); next != missing.rend(); ++next) {
+        auto opened = open_at(fd->get(), (*next)->links.front().name, O_PATH | O_DIRECTORY);
+        if (!opened) return fail(opened.error());
+        fd = std::make_shared<const OwnFd>(std::move(*opened));
+        remember_directory(*next, fd);
+    }
+    return fd;
+}
+
+void NodeTable::remember_directory(Node* node, std::shared_ptr<const OwnFd> fd) {
+    node->dir_fd = std::move(fd);
+    dir_lru_.push_front(node);
+    node->dir_lru = dir_lru_.begin();
+    if (dir_lru_.size() > max_dir_fds_) {
+        Node* oldest = dir_lru_.back();
+        dir_lru_.pop_back();
+        oldest->dir_lru.reset();
+        oldest->dir_fd.reset();
+    }
+}
+
+}  // namespace tdfs

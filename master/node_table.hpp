@@ -1,0 +1,121 @@
+// What the kernel knows of the tree: one node for each object it holds a reference to, with the names it is known by.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "common/os/fd.hpp"
+#include "common/os/file.hpp"
+#include "proto/ids.hpp"
+
+namespace tdfs {
+
+struct Node;
+
+// A name the node is known by.
+struct Link {
+    Node* parent = nullptr;
+    std::string name;
+};
+
+// One object. Fields are guarded by the table's mutex unless said otherwise.
+struct Node {
+    ObjectId id;               // constant
+    bool is_dir = false;       // constant
+    bool is_regular = false;   // constant
+    bool is_tmpfile = false;   // constant; made by O_TMPFILE, never had a name
+    std::uint64_t lookups = 0;  // references the kernel holds
+    std::uint32_t pins = 0;     // children in the table, open files, the settler
+    std::vector<Link> links;    // directories: exactly one, the root none
+    std::vector<int> open_fds;  // one of each open file; reaches the object when it has no name any more
+
+    // For directories, an O_PATH descriptor while it is among the recently used ones.
+    std::shared_ptr<const OwnFd> dir_fd;
+    std::optional<std::list<Node*>::iterator> dir_lru;
+
+    // Modification times (settler.hpp). `touched_ns` is when the object last changed (monotonic), 0: settled.
+    std::atomic<std::uint64_t> touched_ns{0};
+    std::atomic<bool> in_settler{false};
+};
+
+// Where an object can be reached: by name in a directory, or (no name) by a descriptor.
+struct NodePlace {
+    std::shared_ptr<const OwnFd> dir;
+    std::string name;
+    int fd = -1;  // with no name: an open file's descriptor, kept open by the caller's lock on the object
+    [[nodiscard]] bool named() const { return dir != nullptr; }
+};
+
+// Invariants: a node lives while the kernel or a pin refers to it; its parents live as long; no descriptor is kept per
+// node (at most `max_dir_fds` for recently used directories). Names are authoritative as long as the caller holds the
+// locks of locks.hpp: the tree (shared) keeps the paths of directories, an object's lock keeps its names.
+//
+// Thread-safe (one mutex, a leaf lock; held over openat only when a directory's descriptor has to be opened). Owned by
+// main; `root` outlives it.
+class NodeTable {
+  public:
+    NodeTable(int root, const FileInfo& root_info, std::size_t max_dir_fds);
+    ~NodeTable();
+
+    [[nodiscard]] Node* root() { return &root_; }
+    [[nodiscard]] std::size_t size() const;
+
+    // The node of the object `info` that has just been found (or made) as parent/name; counts one reference of the kernel.
+    Node* enter(Node* parent, std::string_view name, const FileInfo& info);
+    // A node without a name (O_TMPFILE).
+    Node* enter_unnamed(const FileInfo& info);
+    void forget(Node* node, std::uint64_t references);
+    // Gives a reference back that a reply which could not be sent had counted.
+    void pin(Node* node);
+    void unpin(Node* node);
+
+    void opened(Node* node, int fd);
+    void closed(Node* node, int fd);  // before fd is closed
+
+    // The node of an inode number with names, or nothing if the kernel does not know it. Pinned.
+    Node* find_pinned(std::uint64_t ino);
+
+    void add_link(Node* node, Node* parent, std::string_view name);
+    // parent/name is gone; `gone`: it was the object's last name (its inode number may now be used again).
+    void remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone);
+    void move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent, std::string_view new_name);
+    void exchange_links(std::uint64_t ino, Node* parent, std::string_view name, std::uint64_t other_ino, Node* other_parent,
+                        std::string_view other_name);
+
+    // ENOENT: the object has no name that is known (and for place(), no open file either).
+    SysResult<std::string> path(Node* node);
+    SysResult<std::string> path(Node* parent, std::string_view name);
+    SysResult<NodePlace> place(Node* node);
+    SysResult<std::shared_ptr<const OwnFd>> directory(Node* node);  // O_PATH
+    [[nodiscard]] bool has_name(Node* node);
+
+  private:
+    Node* insert(const FileInfo& info);
+    void orphan(std::uint64_t ino);
+    void link_locked(Node* node, Node* parent, std::string_view name);
+    void unlink_locked(Node* node, Node* parent, std::string_view name);
+    void drop_if_unused(Node* node);
+    SysResult<std::string> path_locked(const Node* node) const;
+    SysResult<std::shared_ptr<const OwnFd>> directory_locked(Node* node);
+    void remember_directory(Node* node, std::shared_ptr<const OwnFd> fd);
+
+    const int root_fd_;
+    const std::size_t max_dir_fds_;
+    Node root_;
+
+    mutable std::mutex mutex_;
+    std::unordered_map<std::uint64_t, Node*> by_ino_;  // objects that have (or may have) a name
+    std::unordered_set<Node*> orphans_;                // objects without one that something still refers to
+    std::size_t count_ = 0;
+    std::list<Node*> dir_lru_;  // front: most recently used
+};
+
+}  // namespace tdfs

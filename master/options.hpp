@@ -1,0 +1,37 @@
+// The command line of tdfs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/stream/publisher.hpp"
+
+namespace tdfs {
+
+struct MasterOptions {
+    std::string directory;   // -m
+    std::string mountpoint;
+    std::vector<PublisherOptions::Target> slaves;  // -c
+    bool compress = false;   // -z 1
+    bool nodelay = true;     // -n switches it off
+    bool foreground = false;
+    bool allow_empty = false;
+    bool fuse_debug = false;
+    std::string state_dir;
+    std::string log_file;
+    std::string log_level = "info";
+    std::uint64_t retain_bytes = 4ull << 30;
+    std::uint64_t segment_bytes = 64ull << 20;
+};
+
+// What to do instead of running: text to print (help, version: exit 0), or a line of advice (exit 2).
+struct Advice {
+    std::string text;
+    int exit_status;
+};
+
+[[nodiscard]] std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv);
+
+}  // namespace tdfs

@@ -1,0 +1,147 @@
+#include "master/service.hpp"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/control/journal_log.hpp"
+#include "common/control/status.hpp"
+#include "common/daemon/daemon.hpp"
+#include "tdfs_config.hpp"
+
+namespace tdfs {
+
+namespace {
+using nlohmann::json;
+
+constexpr int kTimedOut = 4;
+
+json failed(const std::string& text, int code = 1) { return {{"error", text}, {"code", code}}; }
+
+std::string text_of(PeerStatus::State s) {
+    switch (s) {
+        case PeerStatus::State::kConnecting:
+            return "connecting";
+        case PeerStatus::State::kRefused:
+            return "refused";
+        case PeerStatus::State::kStreaming:
+            return "streaming";
+        case PeerStatus::State::kResyncing:
+            return "resyncing";
+        case PeerStatus::State::kStalled:
+            return "stalled";
+    }
+    return "unknown";
+}
+
+SlaveRowStatus row_of(const PeerStatus& p) {
+    SlaveRowStatus row;
+    row.target = p.target;
+    row.name = p.name;
+    row.state = text_of(p.state);
+    row.detail = p.detail;
+    row.sent = p.sent.bytes();
+    row.received = p.received.bytes();
+    row.durable = p.durable.bytes();
+    row.applied = p.applied.bytes();
+    row.lag_bytes = p.lag_bytes;
+    row.lag_records = p.lag_records;
+    row.lag_seconds = p.lag_seconds;
+    row.bytes_sent = p.bytes_sent;
+    row.send_rate = p.send_rate;
+    row.apply_rate = p.apply_rate;
+    row.connects = p.connects;
+    row.resyncs = p.resyncs;
+    row.hold_ms = p.hold_ms;
+    row.progress.files_done = p.progress.files_done;
+    row.progress.files_total = p.progress.files_total;
+    row.progress.bytes_done = p.progress.bytes_done;
+    row.progress.bytes_total = p.progress.bytes_total;
+    row.progress.counting = p.progress.counting;
+    row.progress.round = p.progress.round;
+    row.progress.rate = p.send_rate;
+    return row;
+}
+}  // namespace
+
+json Service::status() const {
+    MasterStatus s;
+    const Position position{p_.epoch, p_.journal.tail()};
+    s.version = TDFS_VERSION;
+    s.volume = p_.volume_id.text();
+    s.position = to_text(position);
+    s.epoch = s.position.substr(0, s.position.find(':'));
+    if (p_.mutator.broken()) s.state = "read-only: a change could not be recorded, see the log";
+    s.oldest = p_.journal.oldest().bytes();
+    s.tail = p_.journal.tail().bytes();
+    s.durable = p_.journal.durable().bytes();
+    s.journal_bytes = p_.journal.disk_bytes();
+    s.mount = p_.volume.mountpoint();
+    s.directory = p_.volume.directory();
+    s.compression = p_.options.compress ? 1 : 0;
+    s.rss_anon = anonymous_memory_bytes();
+    s.unsettled = p_.settler.pending();
+    s.fuse["nodes"] = p_.nodes.size();
+    s.fuse["max_write"] = p_.mount.features().max_write;
+    s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
+    s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
+    for (const PeerStatus& p : p_.publisher.status()) s.slaves.push_back(row_of(p));
+    return status_to_json(s);
+}
+
+// Everything done before the question has been applied when it is answered: times included.
+json Service::drain(const ControlRequest& request) {
+    std::vector<std::string> names;
+    const std::vector<PeerStatus> peers = p_.publisher.status();
+    for (const auto& given : request.command.value("slaves", json::array())) {
+        const std::string name = given.is_string() ? given.get<std::string>() : given.dump();
+        const PeerStatus* found = nullptr;
+        for (const PeerStatus& p : peers) {
+            if (p.target == name || p.name == name) found = &p;
+        }
+        if (found == nullptr) return failed("there is no slave " + name + " (tdfsctl status shows their names)");
+        names.push_back(found->target);
+    }
+    const auto timeout = std::chrono::milliseconds(request.command.value("timeout_ms", std::int64_t{-1}));
+    p_.settler.settle_all();
+    const Lsn upto = p_.journal.tail();
+    const auto begin = std::chrono::steady_clock::now();
+    while (!p_.publisher.wait(names, upto, Publisher::Level::kApplied, std::chrono::milliseconds(200))) {
+        if (request.cancelled()) return failed("given up");
+        if (timeout.count() >= 0 && std::chrono::steady_clock::now() - begin >= timeout) {
+            return failed("not all slaves have applied everything up to lsn " + std::to_string(upto.bytes()) +
+                              " yet (tdfsctl status says who has not)", kTimedOut);
+        }
+    }
+    return {{"ok", true}, {"position", to_text(Position{p_.epoch, upto})}};
+}
+
+json Service::answer(const ControlRequest& request) {
+    const std::string command = request.command.value("cmd", "");
+    if (command == "status") return status();
+    if (command == "drain") return drain(request);
+    if (command == "log") return answer_log(p_.journal, request);
+    if (command == "stop") {
+        const std::uint64_t one = 1;
+        if (::write(p_.stop_requested, &one, sizeof one) < 0) return failed("cannot stop: " + Errno::last().text());
+        return {{"ok", true}};
+    }
+    if (command == "wait") return failed("wait is asked of a slave; a master is always where it is (try: drain)");
+    return failed("a master does not know the command \"" + command + "\"");
+}
+
+void Service::wait_until_stopped(int unmounted_fd) const {
+    // One descriptor for both: an epoll set is readable when one of its members is.
+    const OwnFd either(::epoll_create1(EPOLL_CLOEXEC));
+    TDFS_INVARIANT(static_cast<bool>(either), "an epoll set can be made");
+    for (const int fd : {unmounted_fd, p_.stop_requested}) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.fd = fd;
+        TDFS_INVARIANT(::epoll_ctl(either.get(), EPOLL_CTL_ADD, fd, &event) == 0, "a descriptor can be waited for");
+    }
+    wait_for_signal_or(either.get());
+}
+
+}  // namespace tdfs

@@ -1,0 +1,139 @@
+#include "master/settler.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "common/os/file.hpp"
+
+namespace tdfs {
+
+namespace {
+constexpr std::size_t kFileBytes = 4096;
+}
+
+Settler::Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& journal)
+    : locks_(locks), nodes_(nodes), mutator_(mutator), journal_(journal) {}
+
+Settler::~Settler() {
+    stop();
+    if (settled_ != nullptr) ::munmap(settled_, kFileBytes);
+}
+
+SysResult<void> Settler::open(int dir, Lsn if_new) {
+    auto fd = open_at(dir, "settled", O_RDWR | O_CREAT, 0600);
+    if (!fd) return fail(fd.error());
+    const auto info = stat_fd(fd->get());
+    if (!info) return fail(info.error());
+    const bool is_new = info->size != kFileBytes;
+    if (is_new && ::ftruncate(fd->get(), kFileBytes) != 0) return fail_last();
+    void* const mapped = ::mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+    if (mapped == MAP_FAILED) return fail_last();
+    settled_ = static_cast<std::atomic<std::uint64_t>*>(mapped);
+    if (is_new) set_settled_lsn(if_new);
+    return {};
+}
+
+Lsn Settler::settled_lsn() const { return Lsn(settled_->load(std::memory_order_relaxed)); }
+void Settler::set_settled_lsn(Lsn lsn) { settled_->store(lsn.bytes(), std::memory_order_relaxed); }
+
+void Settler::start() { thread_ = std::thread([this] { run(); }); }
+
+void Settler::stop() {
+    {
+        const std::lock_guard guard(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+    const std::lock_guard guard(mutex_);
+    for (const Remembered& r : remembered_) {
+        r.node->in_settler = false;
+        nodes_.unpin(r.node);
+    }
+    remembered_.clear();
+}
+
+void Settler::touched(Node* node, Lsn lsn) {
+    node->touched_ns.store(monotonic_ns(), std::memory_order_relaxed);
+    if (node->in_settler.load(std::memory_order_relaxed) || node->in_settler.exchange(true)) return;
+    nodes_.pin(node);
+    const std::lock_guard guard(mutex_);
+    remembered_.push_back({node, lsn});
+}
+
+void Settler::settle(Node* node) {
+    OpLock lock(locks_);
+    if (node->is_dir) lock.read_directory(node->id.ino);
+    lock.change_object(node->id.ino);
+    if (node->touched_ns.load(std::memory_order_relaxed) == 0) return;
+    is_settled(node);
+    // What has no name is not on any replica; what is gone needs no time.
+    const auto path = nodes_.path(node);
+    const auto place = nodes_.place(node);
+    if (!path || !place || !place->named()) return;
+    const auto info = stat_at(place->dir->get(), place->name);
+    if (!info || info->object != node->id) return;
+    AttributesRecord r;
+    r.object = node->id;
+    r.path = *path;
+    r.valid = AttributesRecord::kMtime | AttributesRecord::kSettled;
+    r.mtime_ns = info->mtime_ns;
+    if (const auto noted = mutator_.note(r); !noted) node->touched_ns = monotonic_ns();  // no room: tried again later
+}
+
+void Settler::sweep(std::uint64_t quiet_ns) {
+    const std::lock_guard one_at_a_time(sweeping_);
+    const Lsn tail = journal_.tail();  // what is remembered after this point was committed after it
+    std::vector<Remembered> work;
+    {
+        const std::lock_guard guard(mutex_);
+        work.swap(remembered_);
+    }
+    const std::uint64_t now = monotonic_ns();
+    std::vector<Remembered> left;
+    Lsn oldest = tail;
+    for (const Remembered& r : work) {
+        const std::uint64_t touched = r.node->touched_ns.load(std::memory_order_relaxed);
+        if (touched != 0 && now - std::min(now, touched) >= quiet_ns) settle(r.node);
+        // Forgotten before it is looked at once more, so that a change in between is remembered anew.
+        if (r.node->touched_ns.load() == 0) {
+            r.node->in_settler = false;
+            if (r.node->touched_ns.load() == 0 || r.node->in_settler.exchange(true)) {
+                nodes_.unpin(r.node);
+                continue;
+            }
+        }
+        left.push_back(r);
+        oldest = std::min(oldest, r.first);
+    }
+    {
+        const std::lock_guard guard(mutex_);
+        for (const Remembered& r : remembered_) oldest = std::min(oldest, r.first);
+        remembered_.insert(remembered_.end(), left.begin(), left.end());
+    }
+    set_settled_lsn(std::max(oldest, settled_lsn()));
+}
+
+void Settler::settle_all() { sweep(0); }
+
+std::size_t Settler::pending() const {
+    const std::lock_guard guard(mutex_);
+    return remembered_.size();
+}
+
+void Settler::run() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+        wake_.wait_for(lock, std::chrono::milliseconds(kQuietMs / 2));
+        if (stopping_ || remembered_.empty()) continue;
+        lock.unlock();
+        sweep(kQuietMs * 1'000'000);
+        lock.lock();
+    }
+}
+
+}  // namespace tdfs

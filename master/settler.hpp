@@ -1,0 +1,73 @@
+// Settled times: once an object has been quiet for a moment, its modification time is recorded.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "common/os/fd.hpp"
+#include "master/locks.hpp"
+#include "master/mutator.hpp"
+#include "master/node_table.hpp"
+
+namespace tdfs {
+
+// Replicas do not follow modification times write by write. What was changed is remembered here and gets one record with
+// its time when its file is closed, or after kQuietMs without a change.
+//
+// Invariant: every object changed at or after settled_lsn() is either settled or remembered; the value is kept in a
+// memory-mapped file, so that a restart after kill -9 knows from where on to look in the journal.
+//
+// Thread-safe; one thread of its own. Owned by main; everything it refers to outlives it.
+class Settler {
+  public:
+    static constexpr std::uint64_t kQuietMs = 100;
+
+    Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& journal);
+    ~Settler();  // stop()
+
+    // Opens (creating) the file that keeps settled_lsn in directory `dir`.
+    SysResult<void> open(int dir, Lsn if_new);
+    [[nodiscard]] Lsn settled_lsn() const;
+    void set_settled_lsn(Lsn lsn);  // before start()
+
+    void start();
+    void stop();
+
+    // `node` was changed by an operation whose record stands at `lsn` and is about to be committed (not after: a kill in
+    // between would forget it). Called with the operation's locks held.
+    void touched(Node* node, Lsn lsn);
+    // An explicit modification time was just recorded: nothing is left to settle. With the object's lock held.
+    static void is_settled(Node* node) { node->touched_ns.store(0, std::memory_order_relaxed); }
+    // Settles one object now (its file was closed). Without locks.
+    void settle(Node* node);
+    // Settles everything that is remembered now.
+    void settle_all();
+    [[nodiscard]] std::size_t pending() const;
+
+  private:
+    struct Remembered {
+        Node* node;  // pinned
+        Lsn first;   // its first change that is not settled
+    };
+    void run();
+    void sweep(std::uint64_t quiet_ns);
+
+    Locks& locks_;
+    NodeTable& nodes_;
+    Mutator& mutator_;
+    Journal& journal_;
+    std::atomic<std::uint64_t>* settled_ = nullptr;  // memory-mapped
+
+    mutable std::mutex mutex_;
+    std::condition_variable wake_;
+    std::vector<Remembered> remembered_;
+    bool stopping_ = false;
+    std::mutex sweeping_;
+    std::thread thread_;
+};
+
+}  // namespace tdfs

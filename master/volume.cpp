@@ -1,0 +1,135 @@
+#include "master/volume.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/mount.h>
+
+#include "common/daemon/guards.hpp"
+#include "common/os/file.hpp"
+#include "master/intent.hpp"
+
+namespace tdfs {
+
+namespace {
+using Text = Unexpected<std::string>;
+
+// A new epoch's first lsn lies beyond all that the old one can have handed out, so that no number ever means two bytes.
+constexpr std::uint64_t kEpochGapBytes = 1ull << 40;
+}  // namespace
+
+Result<std::unique_ptr<Volume>, std::string> Volume::open(const MasterOptions& options) {
+    std::unique_ptr<Volume> v(new Volume);
+    if (auto ok = v->check_places(options); !ok) return Text(ok.error());
+    auto root = open_directory(v->directory_);
+    if (!root) return Text(root.error());
+    v->root_ = std::move(*root);
+    if (auto ok = check_place(v->root(), v->directory_); !ok) return Text(ok.error());
+    auto state = StateDir::open(v->root(), v->directory_, options.state_dir, Role::kMaster);
+    if (!state) return Text(state.error());
+    v->state_ = std::move(*state);
+    if (auto ok = v->check_content(options); !ok) return Text(ok.error());
+    if (auto ok = v->open_journal(options); !ok) return Text(ok.error());
+    return v;
+}
+
+// A mount whose daemon was killed is taken over: it answers nothing any more, and nobody else can have put it there.
+Result<void, std::string> Volume::check_places(const MasterOptions& options) {
+    for (const std::string& place : {options.mountpoint, options.directory}) {
+        if (!find_stale_mount(place)) continue;
+        spdlog::info("mount place=\"{}\": its daemon is gone, taken over", place);
+        if (::umount2(place.c_str(), MNT_DETACH) != 0) {
+            return Text("cannot unmount " + place + ", whose daemon is gone: " + Errno::last().text() +
+                        " (try: umount -l " + place + ")");
+        }
+    }
+    auto directory = canonical_path(options.directory);
+    if (!directory) return Text(directory.error());
+    directory_ = *directory;
+    auto mountpoint = canonical_path(options.mountpoint);
+    if (!mountpoint) return Text(mountpoint.error());
+    mountpoint_ = *mountpoint;
+    const auto exists = stat_at(AT_FDCWD, mountpoint_);
+    if (!exists) {
+        return Text("cannot mount on " + mountpoint_ + ": " + exists.error().text() + " (make the directory first)");
+    }
+    if (!exists->is_dir()) return Text("cannot mount on " + mountpoint_ + ": it is not a directory");
+    auto inside = is_strictly_beneath(mountpoint_, directory_);
+    if (!inside) return Text(inside.error());
+    if (*inside) {
+        return Text("the mountpoint " + mountpoint_ + " lies inside " + directory_ + ", which it would show: the tree would "
+                    "contain itself (mount over " + directory_ + " itself, or elsewhere)");
+    }
+    auto covered = is_strictly_beneath(directory_, mountpoint_);
+    if (!covered) return Text(covered.error());
+    covers_ = *covered || directory_ == mountpoint_;
+    return {};
+}
+
+Result<void, std::string> Volume::check_content(const MasterOptions& options) {
+    auto empty = is_directory_empty(root(), directory_);
+    if (!empty) return Text(empty.error());
+    if (*empty && state_->identity().has_content && !options.allow_empty) {
+        return Text(directory_ + " is empty, but the volume " + state_->identity().volume.text() +
+                    " had content: is the disk not mounted? (--allow-empty if this is meant: it empties the slaves)");
+    }
+    return {};
+}
+
+Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
+    Identity identity = state_->identity();
+    const std::string boot = boot_id();
+    const bool is_new = state_->is_new();
+    const bool same_boot = !is_new && identity.boot == boot;
+    const bool power_loss = !is_new && !same_boot && !identity.clean_stop;
+    was_killed_ = same_boot && !identity.clean_stop;
+    if (is_new) {
+        identity = Identity{};
+        identity.role = Role::kMaster;
+        identity.volume = VolumeId::random();
+        identity.history = {{random_epoch(), Lsn(0)}};
+    }
+    JournalOptions journal_options;
+    journal_options.segment_bytes = options.segment_bytes;
+    auto journal = Journal::open(state_->fd(), journal_options, identity.history.back().first_lsn, same_boot,
+                                 [this](const InFlight& f) { return resolve_intent(root(), f); });
+    if (!journal) return Text(journal.error().text);
+    journal_ = std::move(*journal);
+    const auto report = journal_->open_report();
+    if (report.cut_bytes > 0 || report.resolved > 0) {
+        spdlog::warn("journal tail={} cut_bytes={} resolved={}: the last run was killed", journal_->tail().bytes(),
+                     report.cut_bytes, report.resolved);
+    }
+    if (power_loss) {
+        const Lsn first = journal_->tail() + kEpochGapBytes;
+        if (auto done = journal_->reset(first); !done) return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
+        if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
+        identity.history.push_back({random_epoch(), first});
+        spdlog::warn("volume={} epoch={:016x} first={}: the machine went down without a stop; slaves are compared anew",
+                     identity.volume.text(), identity.history.back().epoch.id(), first.bytes());
+    }
+    identity.boot = boot;
+    identity.clean_stop = false;
+    if (auto saved = state_->save(identity); !saved) return Text(saved.error());
+    note_content();
+    return {};
+}
+
+void Volume::note_content() {
+    const auto empty = is_directory_empty(root(), directory_);
+    if (!empty || state_->identity().has_content == !*empty) return;
+    Identity identity = state_->identity();
+    identity.has_content = !*empty;
+    if (auto saved = state_->save(identity); !saved) spdlog::error("state error=\"{}\"", saved.error());
+}
+
+Result<void, std::string> Volume::close() {
+    note_content();
+    if (auto closed = journal_->close(); !closed) {
+        return Text("the journal of " + directory_ + " could not be closed: " + closed.error().text());
+    }
+    Identity identity = state_->identity();
+    identity.clean_stop = true;
+    return state_->save(identity);
+}
+
+}  // namespace tdfs

@@ -1,0 +1,55 @@
+// A master's volume: its directory, state and journal, opened and brought in order.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/daemon/state_dir.hpp"
+#include "common/journal/journal.hpp"
+#include "common/os/fd.hpp"
+#include "master/options.hpp"
+
+namespace tdfs {
+
+// Opening carries out the start-up rules:
+//   - guards first, and nothing is changed when one refuses;
+//   - a killed process: what was in flight is resolved, history goes on in the same epoch;
+//   - a machine that went down without a clean stop: the journal's tail and the directory may disagree, so history
+//     begins anew in a new epoch, and every slave is resynced.
+//
+// Owned by main; not thread-safe except where said.
+class Volume {
+  public:
+    // The error text is one line for people.
+    static Result<std::unique_ptr<Volume>, std::string> open(const MasterOptions& options);
+
+    [[nodiscard]] int root() const { return root_.get(); }
+    [[nodiscard]] const std::string& directory() const { return directory_; }    // canonical
+    [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }  // canonical
+    [[nodiscard]] bool mount_covers_directory() const { return covers_; }
+    [[nodiscard]] StateDir& state() { return *state_; }
+    [[nodiscard]] Journal& journal() { return *journal_; }
+    [[nodiscard]] Epoch epoch() const { return state_->identity().history.back().epoch; }
+    // What stood in the journal when history went on was written by a process that was killed: modification times may be
+    // unsettled.
+    [[nodiscard]] bool was_killed() const { return was_killed_; }
+
+    // Whether the directory holds anything, kept durably for the guard against an unmounted directory. One thread.
+    void note_content();
+    Result<void, std::string> close();  // the stop is clean
+
+  private:
+    Volume() = default;
+    Result<void, std::string> check_places(const MasterOptions& options);
+    Result<void, std::string> check_content(const MasterOptions& options);
+    Result<void, std::string> open_journal(const MasterOptions& options);
+
+    OwnFd root_;
+    std::string directory_, mountpoint_;
+    bool covers_ = false;
+    bool was_killed_ = false;
+    std::unique_ptr<StateDir> state_;
+    std::unique_ptr<Journal> journal_;
+};
+
+}  // namespace tdfs

@@ -1,0 +1,75 @@
+// Where the replica stands: the memory-mapped file `applied` in the state directory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/os/fd.hpp"
+#include "proto/ids.hpp"
+#include "proto/result.hpp"
+
+namespace tdfs {
+
+// One moment of the replay.
+struct AppliedPoint {
+    Lsn lsn;                    // end of the last record applied
+    std::uint64_t time_ns = 0;  // when the master made it
+    std::uint64_t count = 0;    // records applied since the volume came here
+};
+
+// What was noted before an effect that cannot simply be repeated: the local inode numbers that stood at the names then.
+struct StartedNote {
+    std::uint64_t ino = 0;        // at the first name; 0 where nothing was looked up
+    std::uint64_t other_ino = 0;  // at the second name (exchange)
+};
+
+// Invariant: whichever instruction a kill -9 falls on, the file tells one moment whole (never the lsn of one and the
+// time of another), and an effect whose note is missing has not been started. Stores are plain memory stores, so the file
+// outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is
+// checksummed and synced. A file of another boot is therefore read by its checkpoint.
+//
+// start(), clear_started() and advance() belong to the replay thread, checkpoint() to the checkpointer, reset() and
+// invalidate() to whoever has stopped both; point() and durable_point() may be read by any thread.
+// Owned by the replica.
+class AppliedState {
+  public:
+    enum class Found { kNothing, kThisBoot, kEarlierBoot, kUnusable };
+
+    // Opens or creates the file in the state directory `dir`. `boot`: boot id of this boot of the machine.
+    static Result<std::unique_ptr<AppliedState>, std::string> open(int dir, const std::string& boot);
+    ~AppliedState();
+    AppliedState(const AppliedState&) = delete;
+    AppliedState& operator=(const AppliedState&) = delete;
+
+    [[nodiscard]] Found found() const { return found_; }
+
+    // False: no position is known (fresh, or a resync is under way).
+    [[nodiscard]] bool valid() const;
+    [[nodiscard]] AppliedPoint point() const;
+    [[nodiscard]] AppliedPoint durable_point() const;  // of the last checkpoint
+
+    void start(Lsn record, const StartedNote& note);
+    [[nodiscard]] std::optional<StartedNote> started(Lsn record) const;
+    void clear_started();
+    void advance(Lsn end, std::uint64_t time_ns);
+
+    // Makes `at` what is found after a power loss. The caller has synced the replica since it stood there.
+    Result<void, std::string> checkpoint(const AppliedPoint& at);
+    // A new beginning, durable when it returns.
+    Result<void, std::string> reset(const AppliedPoint& at);
+    Result<void, std::string> invalidate();
+
+  private:
+    struct Layout;
+    AppliedState(OwnFd fd, Layout* map, Found found) : fd_(std::move(fd)), map_(map), found_(found) {}
+    void store(const AppliedPoint& at);
+    Result<void, std::string> sync();
+
+    OwnFd fd_;
+    Layout* map_;
+    Found found_;
+};
+
+}  // namespace tdfs

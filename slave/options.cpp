@@ -1,0 +1,183 @@
+#include "slave/options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include <cxxopts.hpp>
+
+#include "tdfs_config.hpp"
+
+namespace tdfs {
+
+namespace {
+
+constexpr const char* kHelp =
+    R"(Usage: tdfs_slave -m DIR [OPTION...]
+
+Keeps DIR equal to the directory of a tdfs master, which connects to this address. DIR is then changed by nobody else.
+
+  -m DIR                the directory that receives
+  -l ADDR:PORT          where to listen (127.0.0.1:4710); also ADDR, :PORT, PORT, [ADDR6]:PORT.
+                        There is no encryption: keep other addresses than 127.0.0.1 within a network you trust
+  -n                    do not set TCP_NODELAY
+  -f                    stay in front
+      --adopt           DIR may hold files already: they are used where they are equal, and removed where the master
+                        does not have them
+      --state-dir DIR2  keep positions and spool there (DIR/.tdfs)
+      --spool-limit N   bytes received and not applied before the master has to wait (4G)
+      --keep-spool N    bytes to keep of what is applied already, for `tdfsctl log` (0)
+      --log-file FILE   log there (syslog; with -f stderr)
+      --log-level L     error, warn, info or debug (info)
+  -h, --help            this text
+      --version         the version
+
+Exit status: 0 ended in order, 1 failed while running, 2 wrong command line, 3 refused to start.
+)";
+
+constexpr std::uint64_t kLeastSpool = 1 << 20;
+
+Advice usage(const std::string& why) { return {"tdfs_slave: " + why + " (tdfs_slave -h shows how)", 2}; }
+
+bool is_number(std::string_view text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_port(std::string_view text) {
+    unsigned value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+    return is_number(text) && parsed.ec == std::errc() && value <= 65535;
+}
+
+cxxopts::Options definition() {
+    cxxopts::Options options("tdfs_slave");
+    const auto text = [] { return cxxopts::value<std::string>(); };
+    options.add_options()                              //
+        ("m", "", text())                              //
+        ("l", "", text())                              //
+        ("n", "")                                      //
+        ("f", "")                                      //
+        ("h,help", "")                                 //
+        ("version", "")                                //
+        ("adopt", "")                                  //
+        ("state-dir", "", text())                      //
+        ("spool-limit", "", text())                    //
+        ("keep-spool", "", text())                     //
+        ("segment-bytes", "", text())                  // for tests
+        ("log-file", "", text())                       //
+        ("log-level", "", text());
+    return options;
+}
+
+// Takes the values over; the text is what is wrong.
+std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions& o) {
+    const auto text = [&](const char* name, std::string& into) {
+        if (given.count(name) != 0) into = given[name].as<std::string>();
+    };
+    const auto size = [&](const char* name, std::uint64_t& into) -> std::optional<std::string> {
+        if (given.count(name) == 0) return std::nullopt;
+        const auto value = parse_size(given[name].as<std::string>());
+        if (!value) return std::string("--") + name + " wants a number of bytes such as 500M or 4G";
+        into = *value;
+        return std::nullopt;
+    };
+    for (const char* once : {"m", "l", "state-dir", "log-file", "log-level"}) {
+        if (given.count(once) > 1) return std::string("-") + once + " was given twice";
+    }
+    text("m", o.directory);
+    text("state-dir", o.state_dir);
+    text("log-file", o.log_file);
+    text("log-level", o.log_level);
+    o.nodelay = given.count("n") == 0;
+    o.foreground = given.count("f") != 0;
+    o.adopt = given.count("adopt") != 0;
+    if (auto wrong = size("spool-limit", o.spool_limit_bytes)) return wrong;
+    if (auto wrong = size("keep-spool", o.keep_spool_bytes)) return wrong;
+    if (auto wrong = size("segment-bytes", o.segment_bytes)) return wrong;
+    if (given.count("l") != 0) {
+        const auto& where = given["l"].as<std::string>();
+        const auto parsed = parse_listen_address(where);
+        if (!parsed) return "-l " + where + " is no address: ADDR:PORT is wanted, such as 192.168.1.2:4710";
+        o.address = parsed->address;
+        o.port = parsed->port;
+    }
+    if (!given.unmatched().empty()) return "\"" + given.unmatched().front() + "\" is not understood";
+    if (o.directory.empty()) return "-m DIR is missing: the directory that receives";
+    constexpr std::array kLevels{"error", "warn", "info", "debug"};
+    if (std::find(kLevels.begin(), kLevels.end(), o.log_level) == kLevels.end()) {
+        return "--log-level is error, warn, info or debug";
+    }
+    if (o.spool_limit_bytes < kLeastSpool) return "--spool-limit is at least 1M";
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::variant<SlaveOptions, Advice> parse_slave_options(int argc, const char* const* argv) {
+    try {
+        auto definitions = definition();
+        const auto given = definitions.parse(argc, argv);
+        if (given.count("help") != 0) return Advice{kHelp, 0};
+        if (given.count("version") != 0) return Advice{"tdfs_slave " TDFS_VERSION "\n", 0};
+        SlaveOptions options;
+        if (const auto wrong = fill(given, options)) return usage(*wrong);
+        return options;
+    } catch (const cxxopts::exceptions::exception& e) {
+        std::string what = e.what();
+        std::replace(what.begin(), what.end(), '\n', ' ');
+        return usage(what);
+    }
+}
+
+std::optional<ListenAddress> parse_listen_address(std::string_view text) {
+    const SlaveOptions defaults;
+    ListenAddress found{defaults.address, defaults.port};
+    if (text.empty()) return std::nullopt;
+    if (text.front() == '[') {
+        const auto end = text.find(']');
+        if (end == std::string_view::npos || end == 1) return std::nullopt;
+        found.address = text.substr(1, end - 1);
+        text.remove_prefix(end + 1);
+        if (text.empty()) return found;
+        if (text.front() != ':' || !is_port(text.substr(1))) return std::nullopt;
+        found.port = text.substr(1);
+        return found;
+    }
+    const auto colons = std::count(text.begin(), text.end(), ':');
+    if (colons == 0) {
+        if (!is_number(text)) {
+            found.address = text;
+            return found;
+        }
+        if (!is_port(text)) return std::nullopt;
+        found.port = text;
+        return found;
+    }
+    if (colons > 1) {  // an IPv6 address alone
+        found.address = text;
+        return found;
+    }
+    const auto colon = text.find(':');
+    if (!is_port(text.substr(colon + 1))) return std::nullopt;
+    if (colon != 0) found.address = text.substr(0, colon);
+    found.port = text.substr(colon + 1);
+    return found;
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+    std::uint64_t value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (parsed.ec != std::errc() || text.empty() || text.front() == '-') return std::nullopt;
+    std::string_view unit = text.substr(static_cast<std::size_t>(parsed.ptr - text.data()));
+    if (unit.empty()) return value;
+    constexpr std::string_view kUnits = "KMGT";
+    const auto power = kUnits.find(unit.front() >= 'a' ? static_cast<char>(unit.front() - 'a' + 'A') : unit.front());
+    unit.remove_prefix(1);
+    if (power == std::string_view::npos || (!unit.empty() && unit != "B" && unit != "iB")) return std::nullopt;
+    const auto shift = 10 * (power + 1);
+    if (value > std::numeric_limits<std::uint64_t>::max() >> shift) return std::nullopt;
+    return value << shift;
+}
+
+}  // namespace tdfs

@@ -1,0 +1,182 @@
+// Stages, all in one thread: read a frame and verify it (JournalReader); expand and decode it; apply it; move the applied
+// position; tell.
+#include "slave/replayer.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "common/os/file.hpp"
+#include "proto/frame.hpp"
+#include "proto/record.hpp"
+
+namespace tdfs {
+
+namespace {
+
+constexpr std::uint64_t kPublishNs = 50'000'000;
+constexpr int kIdleMs = 1000;  // then files are not kept open for writing any more
+constexpr std::uint32_t kFirstPauseMs = 100;
+constexpr std::uint32_t kLongestPauseMs = 5000;
+constexpr std::size_t kMaxShownBytes = 512;  // of a record in a message
+
+// False on the deadline.
+bool sleep_on(const JournalListener& listener, int timeout_ms) {
+    pollfd p{listener.fd(), POLLIN, 0};
+    return ::poll(&p, 1, timeout_ms) != 0;  // EINTR: the caller looks again anyway
+}
+
+std::string short_text(const Record& r) {
+    std::string text = to_text(r);
+    if (text.size() > kMaxShownBytes) text = text.substr(0, kMaxShownBytes) + "...";
+    return text;
+}
+
+}  // namespace
+
+Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, std::function<void()> on_progress)
+    : spool_(spool), state_(state), applier_(applier), on_progress_(std::move(on_progress)) {
+    spool_.add_listener(listener_);
+}
+
+Replayer::~Replayer() {
+    stop();
+    spool_.remove_listener(listener_);
+}
+
+void Replayer::start() {
+    TDFS_INVARIANT(!thread_.joinable(), "a replayer is started once at a time");
+    TDFS_INVARIANT(state_.valid(), "replay starts at a known position");
+    stop_ = false;
+    listener_.disarm();
+    stalled_text_.clear();
+    set_state(ReplayStatus::State::kRunning, "");
+    thread_ = std::thread([this] { run(); });
+}
+
+void Replayer::stop() {
+    if (!thread_.joinable()) return;
+    stop_ = true;
+    listener_.wake();
+    thread_.join();
+    applier_.forget();
+    set_state(ReplayStatus::State::kStopped, "");
+}
+
+ReplayStatus Replayer::status() const {
+    const std::lock_guard lock(mutex_);
+    return {shown_, error_, records_, bytes_, skipped_, retries_};
+}
+
+void Replayer::set_state(ReplayStatus::State state, std::string error) {
+    const std::lock_guard lock(mutex_);
+    shown_ = state;
+    error_ = std::move(error);
+}
+
+void Replayer::run() {
+    using Status = JournalReader::Status;
+    JournalReader reader(spool_, state_.point().lsn);
+    Bytes scratch;
+    auto next = Next::kGoOn;
+    while (next == Next::kGoOn && !stop_) {
+        const Lsn at = reader.position();
+        FrameView frame;
+        switch (reader.next(frame)) {
+            case Status::kFrame: next = apply(frame, scratch); break;
+            case Status::kAtTail: next = wait_for_frames(at); break;
+            case Status::kGone: next = damaged(at, "the spool begins later"); break;
+            case Status::kDamaged: next = damaged(at, "a frame of the spool does not verify"); break;
+            case Status::kError: next = stalled(at, "read the spool", reader.error().text()); break;
+        }
+    }
+}
+
+// Tries one frame until it is applied or the replay ends.
+Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
+    if (frame.header.kind != FrameKind::kRecord) {
+        applied(frame, false);
+        return Next::kGoOn;
+    }
+    const Lsn lsn = frame.header.lsn;
+    const auto payload = raw_payload(frame, scratch);
+    if (!payload) return damaged(lsn, std::string("a frame cannot be expanded: ") + payload.error().what);
+    const auto record = decode_record(*payload);
+    if (!record) return damaged(lsn, std::string("a record cannot be understood: ") + record.error().what);
+    for (;;) {
+        const auto done = applier_.apply(*record, lsn);
+        if (done) break;
+        applier_.forget();  // what is kept open may not be what has the name now
+        if (stalled(lsn, short_text(*record), done.error().text()) == Next::kEnd) return Next::kEnd;
+    }
+    applied(frame, true);
+    return Next::kGoOn;
+}
+
+void Replayer::applied(const FrameView& frame, bool is_record) {
+    state_.advance(frame.header.lsn + frame.header.frame_bytes(), frame.header.time_ns);
+    (is_record ? records_ : skipped_).fetch_add(1, std::memory_order_relaxed);
+    bytes_.fetch_add(frame.header.frame_bytes(), std::memory_order_relaxed);
+    files_may_be_open_ = true;
+    if (!stalled_text_.empty()) {
+        stalled_text_.clear();
+        spdlog::info("replay goes on lsn={}", frame.header.lsn.bytes());
+        set_state(ReplayStatus::State::kRunning, "");
+        on_progress_();
+    }
+    const auto now = monotonic_ns();
+    if (now - published_ns_ >= kPublishNs) {
+        published_ns_ = now;
+        on_progress_();
+    }
+}
+
+Replayer::Next Replayer::wait_for_frames(Lsn position) {
+    published_ns_ = monotonic_ns();
+    on_progress_();
+    listener_.arm();
+    if (spool_.tail() <= position && !stop_) {
+        if (files_may_be_open_ && !sleep_on(listener_, kIdleMs)) {
+            applier_.idle();
+            files_may_be_open_ = false;
+        }
+        if (!files_may_be_open_ && spool_.tail() <= position && !stop_) sleep_on(listener_, -1);
+    }
+    listener_.disarm();
+    return Next::kGoOn;
+}
+
+Replayer::Next Replayer::stalled(Lsn lsn, const std::string& what, const std::string& why) {
+    const std::string text = "record " + std::to_string(lsn.bytes()) + " (" + what + "): " + why + "; retrying";
+    if (text != stalled_text_) {
+        stalled_text_ = text;
+        pause_ms_ = 0;
+        spdlog::warn("replay stalled: {}", text);
+        set_state(ReplayStatus::State::kStalled, text);
+        on_progress_();
+    }
+    pause_ms_ = pause_ms_ == 0 ? kFirstPauseMs : std::min(pause_ms_ * 2, kLongestPauseMs);
+    retries_.fetch_add(1, std::memory_order_relaxed);
+    const auto until = monotonic_ns() + pause_ms_ * 1'000'000ull;
+    while (!stop_) {
+        const auto now = monotonic_ns();
+        if (now >= until) return Next::kGoOn;
+        listener_.disarm();  // a wake-up that is not the stop
+        if (stop_) break;
+        sleep_on(listener_, static_cast<int>((until - now) / 1'000'000) + 1);
+    }
+    return Next::kEnd;
+}
+
+Replayer::Next Replayer::damaged(Lsn lsn, const std::string& why) {
+    const std::string text = "spool at " + std::to_string(lsn.bytes()) + ": " + why + "; a resync is needed";
+    spdlog::error("replay ended: {}", text);
+    set_state(ReplayStatus::State::kDamaged, text);
+    on_progress_();
+    return Next::kEnd;
+}
+
+}  // namespace tdfs

@@ -1,0 +1,73 @@
+// The thread that replays the spool.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/journal/journal.hpp"
+#include "slave/applied_state.hpp"
+#include "slave/applier.hpp"
+
+namespace tdfs {
+
+struct ReplayStatus {
+    enum class State { kStopped, kRunning, kStalled, kDamaged } state = State::kStopped;
+    std::string error;          // of kStalled and kDamaged: one line
+    std::uint64_t records = 0;  // since the daemon started
+    std::uint64_t bytes = 0;    // of frames
+    std::uint64_t skipped = 0;  // void frames
+    std::uint64_t retries = 0;
+};
+
+// Applies the frames of the spool in order, from the applied position on, and moves that position after each.
+// A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said once. A
+// frame that cannot be read or understood ends it (kDamaged): only a resync helps.
+//
+// Owned by the replica, which alone starts and stops it; status() from any thread. `spool`, `state` and `applier` outlive
+// it, and nobody else applies anything while it runs.
+class Replayer {
+  public:
+    // `on_progress` is called from the thread: at the tail, every 50 ms of work, and when the state changes.
+    Replayer(Journal& spool, AppliedState& state, Applier& applier, std::function<void()> on_progress);
+    ~Replayer();  // stop()
+    Replayer(const Replayer&) = delete;
+    Replayer& operator=(const Replayer&) = delete;
+
+    void start();
+    void stop();  // returns after the record being applied, or between two tries
+    [[nodiscard]] ReplayStatus status() const;
+
+  private:
+    enum class Next { kGoOn, kEnd };
+    void run();
+    Next apply(const FrameView& frame, Bytes& scratch);
+    Next wait_for_frames(Lsn position);
+    Next stalled(Lsn lsn, const std::string& what, const std::string& why);
+    Next damaged(Lsn lsn, const std::string& why);
+    void applied(const FrameView& frame, bool is_record);
+    void set_state(ReplayStatus::State state, std::string error);
+
+    Journal& spool_;
+    AppliedState& state_;
+    Applier& applier_;
+    const std::function<void()> on_progress_;
+    JournalListener listener_;
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+
+    std::atomic<std::uint64_t> records_{0}, bytes_{0}, skipped_{0}, retries_{0};
+    std::uint64_t published_ns_ = 0;
+    bool files_may_be_open_ = false;
+    std::string stalled_text_;    // empty: not stalled
+    std::uint32_t pause_ms_ = 0;  // the last one
+
+    mutable std::mutex mutex_;  // guards:
+    ReplayStatus::State shown_ = ReplayStatus::State::kStopped;
+    std::string error_;
+};
+
+}  // namespace tdfs

@@ -1,0 +1,312 @@
+#include "slave/replica.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "common/os/file.hpp"
+#include "proto/record.hpp"
+
+namespace tdfs {
+
+namespace {
+
+constexpr auto kLook = std::chrono::milliseconds(50);  // of a waiting client, whether it went away
+
+Unexpected<std::string> trouble(std::string text) { return Unexpected<std::string>(std::move(text)); }
+
+// `frames` are whole and verified.
+bool asks_for_sync(ByteView frames) {
+    while (!frames.empty()) {
+        const auto header = decode_header(frames.first(std::min(frames.size(), kFrameHeaderBytes)));
+        if (!header || header->frame_bytes() > frames.size()) return false;
+        const bool plain = header->kind == FrameKind::kRecord && header->flags == 0 && header->payload_bytes != 0;
+        constexpr std::byte kSync{static_cast<unsigned char>(RecordKind::kSync)};
+        if (plain && frames[kFrameHeaderBytes] == kSync) return true;
+        frames = frames.subspan(header->frame_bytes());
+    }
+    return false;
+}
+
+}  // namespace
+
+Replica::Replica(int root, StateDir& state, ReplicaOptions options)
+    : root_(root),
+      state_dir_(state),
+      options_(std::move(options)),
+      event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      identity_(state.identity()) {}
+
+Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& state, ReplicaOptions options) {
+    std::unique_ptr<Replica> replica(new Replica(root, state, std::move(options)));
+    if (!replica->event_) return trouble("no event descriptor: " + Errno::last().text());
+    if (auto done = replica->look_back(); !done) return Unexpected(done.error());
+    auto& r = *replica;
+    r.applier_ = std::make_unique<Applier>(root, *r.applied_, r.options_.apply);
+    r.replayer_ = std::make_unique<Replayer>(*r.spool_, *r.applied_, *r.applier_, [&r] { r.progressed(); });
+    r.checkpointer_ = std::make_unique<Checkpointer>(
+        root, *r.spool_, *r.applied_, r.options_.checkpoints,
+        Checkpointer::Events{[&r] { r.progressed(); }, [&r](const std::string& text) { r.failed(text); }});
+    return replica;
+}
+
+Replica::~Replica() {
+    stopping_ = true;
+    if (replayer_) stop_threads();
+}
+
+Result<void, std::string> Replica::look_back() {
+    const std::string boot = boot_id();
+    const bool same_boot = identity_.boot == boot;
+    const bool was_clean = identity_.clean_stop;
+    auto applied = AppliedState::open(state_dir_.fd(), boot);
+    if (!applied) return Unexpected(applied.error());
+    applied_ = std::move(*applied);
+    auto spool = Journal::open(state_dir_.fd(), options_.spool, identity_.resync_end, same_boot, nullptr);
+    if (!spool) return Unexpected(spool.error().text);
+    spool_ = std::move(*spool);
+    if (const auto cut = spool_->open_report().cut_bytes; cut != 0) spdlog::info("spool: torn tail cut bytes={}", cut);
+
+    const auto at = applied_->point().lsn;
+    if (!identity_.volume.valid()) {
+        mode_ = Mode::kFresh;
+    } else if (identity_.resyncing) {
+        mode_ = Mode::kResyncing;
+    } else {
+        mode_ = Mode::kDamaged;
+        if (!same_boot && !was_clean) {
+            damage_ = "the machine went down without a clean stop";
+        } else if (!applied_->valid()) {
+            damage_ = "the applied position is lost";
+        } else if (at < spool_->oldest() || spool_->tail() < at) {
+            damage_ = "the spool does not hold the applied position " + std::to_string(at.bytes());
+        } else {
+            mode_ = Mode::kRunning;
+        }
+    }
+    if (mode_ == Mode::kDamaged) spdlog::warn("resync needed: {}", damage_);
+    return change_identity([&](Identity& identity) {
+        identity.role = Role::kSlave;
+        identity.boot = boot;
+        identity.clean_stop = false;
+        identity.resyncing = mode_ == Mode::kResyncing || mode_ == Mode::kDamaged;
+    });
+}
+
+Result<void, std::string> Replica::change_identity(const std::function<void(Identity&)>& change) {
+    const std::lock_guard lock(mutex_);
+    Identity next = identity_;
+    change(next);
+    if (auto done = state_dir_.save(next); !done) return done;
+    identity_ = std::move(next);
+    return {};
+}
+
+Result<void, std::string> Replica::start() {
+    if (auto done = applier_->prepare(); !done) {
+        return trouble("the staging area .tdfs/stage cannot be made: " + done.error().text());
+    }
+    if (mode_ == Mode::kRunning) start_threads();
+    return {};
+}
+
+void Replica::start_threads() {
+    replayer_->start();
+    checkpointer_->start();
+}
+
+void Replica::stop_threads() {
+    replayer_->stop();
+    checkpointer_->stop();
+}
+
+Result<void, std::string> Replica::stop() {
+    stopping_ = true;
+    progress_.notify_all();
+    stop_threads();
+    if (mode_ == Mode::kRunning) {
+        if (auto done = checkpointer_->checkpoint_now(); !done) return done;
+    }
+    if (auto done = spool_->close(); !done) return trouble("the spool cannot be closed: " + done.error().text());
+    return change_identity([](Identity& identity) { identity.clean_stop = true; });
+}
+
+void Replica::progressed() {
+    {
+        const std::lock_guard lock(mutex_);  // nobody is between looking and waiting
+    }
+    progress_.notify_all();
+    // It can only fail when the counter is full, and then the subscriber is awake anyway.
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(event_.get(), &one, sizeof one));
+}
+
+// From the checkpointer's thread: what is on the disk is not known any more.
+void Replica::failed(const std::string& text) {
+    spdlog::error("resync needed: {}", text);
+    {
+        const std::lock_guard lock(mutex_);
+        if (mode_ == Mode::kRunning) {
+            mode_ = Mode::kDamaged;
+            damage_ = text;
+        }
+    }
+    const auto saved = change_identity([](Identity& identity) { identity.resyncing = true; });
+    if (!saved) spdlog::error("{}", saved.error());
+    progressed();
+}
+
+Epoch Replica::epoch_of(Lsn lsn) const {
+    Epoch epoch;
+    for (const auto& start : identity_.history) {
+        if (start.first_lsn <= lsn) epoch = start.epoch;
+    }
+    return epoch;
+}
+
+Replica::Shown Replica::shown() const {
+    switch (mode_) {
+        case Mode::kFresh: return {ReplicaState::kFresh, ""};
+        case Mode::kResyncing: return {ReplicaState::kResyncing, resync_error_};
+        case Mode::kDamaged: return {ReplicaState::kDamaged, damage_};
+        case Mode::kRunning: break;
+    }
+    auto replay = replayer_->status();
+    switch (replay.state) {
+        case ReplayStatus::State::kStalled: return {ReplicaState::kStalled, std::move(replay.error)};
+        case ReplayStatus::State::kDamaged: return {ReplicaState::kDamaged, std::move(replay.error)};
+        default: return {ReplicaState::kStreaming, ""};
+    }
+}
+
+Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
+    const std::lock_guard lock(mutex_);
+    if (identity_.volume.valid() && identity_.volume != hello.volume) {
+        return trouble("this replica (" + options_.name + ") belongs to volume " + identity_.volume.text() + ", but " +
+                       hello.name + " serves volume " + hello.volume.text() +
+                       "; to give it to that master, stop tdfs_slave, remove .tdfs from the directory and start it with "
+                       "--adopt");
+    }
+    Welcome answer;
+    answer.format = format_hash();
+    answer.volume = identity_.volume;
+    answer.name = options_.name;
+    answer.state = shown().state;
+    if (mode_ == Mode::kRunning) {
+        answer.received = spool_->tail();
+        answer.durable = spool_->durable();
+        answer.applied = applied_->point().lsn;
+        answer.epoch = epoch_of(answer.received);
+    }
+    return answer;
+}
+
+Result<void, std::string> Replica::resume(const Hello& hello, const Resume& from) {
+    Mode mode;
+    bool news = false;
+    {
+        const std::lock_guard lock(mutex_);
+        mode = mode_;
+        news = identity_.history != hello.history;
+    }
+    if (mode == Mode::kResyncing) return end_resync(hello, from.from.lsn);
+    if (mode != Mode::kRunning) return trouble("this replica needs a resync before it can follow the journal");
+    if (from.from.lsn != spool_->tail()) {
+        return trouble("the stream would go on at " + std::to_string(from.from.lsn.bytes()) + ", the spool ends at " +
+                       std::to_string(spool_->tail().bytes()));
+    }
+    if (!news) return {};
+    return change_identity([&](Identity& identity) { identity.history = hello.history; });
+}
+
+std::uint64_t Replica::unapplied_bytes() const { return spool_->tail() - applied_->point().lsn; }
+
+bool Replica::accepts() const {
+    const std::lock_guard lock(mutex_);
+    return mode_ != Mode::kRunning || unapplied_bytes() <= options_.spool_limit_bytes;
+}
+
+Result<void, std::string> Replica::receive(ByteView frames) {
+    {
+        const std::lock_guard lock(mutex_);
+        const auto state = shown().state;
+        if (state == ReplicaState::kDamaged) return {};  // the master has not heard yet; a resync will bring it
+        if (mode_ != Mode::kRunning) return trouble("journal frames came before the resync was through");
+    }
+    if (auto done = spool_->append(frames); !done) return trouble("the spool cannot be written: " + done.error().text());
+    checkpointer_->received();
+    if (asks_for_sync(frames)) checkpointer_->request_sync();
+    return {};
+}
+
+void Replica::heartbeat(Lsn master_tail, std::uint64_t master_time_ns) {
+    master_tail_ = master_tail.bytes();
+    master_time_ns_ = master_time_ns;
+}
+
+Ack Replica::ack() const {
+    const std::lock_guard lock(mutex_);
+    Ack ack;
+    auto now = shown();
+    ack.state = now.state;
+    ack.error = std::move(now.error);
+    if (ack.error.size() > kMaxTextBytes) ack.error.resize(kMaxTextBytes);
+    if (mode_ != Mode::kRunning) return ack;
+    const auto applied = applied_->point();  // the least first, so that it is never ahead of the others
+    ack.applied = applied.lsn;
+    ack.applied_time_ns = applied.time_ns;
+    ack.durable = spool_->durable();
+    ack.received = spool_->tail();
+    return ack;
+}
+
+ReplicaStatus Replica::status() const {
+    const std::lock_guard lock(mutex_);
+    ReplicaStatus s;
+    auto now = shown();
+    s.state = now.state;
+    s.error = std::move(now.error);
+    s.volume = identity_.volume;
+    s.master_tail = Lsn(master_tail_);
+    s.master_time_ns = master_time_ns_;
+    s.spool_bytes = spool_->disk_bytes();
+    s.replay = replayer_->status();
+    s.resyncs = resyncs_;
+    s.resync_reason = resync_reason_;
+    s.resync_full = resync_full_;
+    if (sink_) {
+        s.progress = sink_->progress();
+        s.resynced = sink_->counts();
+    }
+    if (mode_ != Mode::kRunning) return s;
+    s.applied = applied_->point();
+    s.checkpoint = applied_->durable_point().lsn;
+    s.durable = spool_->durable();
+    s.received = spool_->tail();
+    s.oldest = spool_->oldest();
+    s.epoch = epoch_of(s.applied.lsn);
+    return s;
+}
+
+Replica::Waited Replica::wait_applied(const Position& at, std::chrono::milliseconds timeout,
+                                      const std::function<bool()>& cancelled) {
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        // An epoch that is not known yet may come with the next connection, or with the resync under way.
+        const bool known = std::any_of(identity_.history.begin(), identity_.history.end(), [&](const EpochStart& start) {
+            return start.epoch == at.epoch && start.first_lsn <= at.lsn;
+        });
+        if (mode_ == Mode::kRunning && known && applied_->point().lsn >= at.lsn) return Waited::kApplied;
+        if (cancelled() || stopping_) return Waited::kCancelled;
+        const auto now = std::chrono::steady_clock::now();
+        if (now >= until) return known ? Waited::kTimedOut : Waited::kUnknown;
+        progress_.wait_until(lock, std::min(until, now + kLook));
+    }
+}
+
+}  // namespace tdfs

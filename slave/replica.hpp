@@ -1,0 +1,133 @@
+// The replica: what the subscriber hands over is kept in the spool and replayed on the directory.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "common/daemon/state_dir.hpp"
+#include "common/journal/journal.hpp"
+#include "common/os/fd.hpp"
+#include "common/resync/sink.hpp"
+#include "common/stream/subscriber.hpp"
+#include "slave/applied_state.hpp"
+#include "slave/applier.hpp"
+#include "slave/checkpointer.hpp"
+#include "slave/replayer.hpp"
+
+namespace tdfs {
+
+struct ReplicaOptions {
+    std::string name;                             // of this machine and directory, told to the master
+    std::uint64_t spool_limit_bytes = 4ull << 30;  // of what is received and not applied
+    JournalOptions spool;
+    CheckpointOptions checkpoints;
+    ApplyOptions apply;
+};
+
+// What status shows.
+struct ReplicaStatus {
+    ReplicaState state = ReplicaState::kFresh;
+    std::string error;
+    VolumeId volume;
+    Epoch epoch;
+    Lsn oldest, received, durable, checkpoint;
+    AppliedPoint applied;
+    Lsn master_tail;                   // as last heard
+    std::uint64_t master_time_ns = 0;  // when it said so, by its clock
+    std::uint64_t spool_bytes = 0;
+    ReplayStatus replay;
+    std::uint64_t resyncs = 0;
+    std::string resync_reason;  // of the one under way, or the last one
+    bool resync_full = false;
+    Progress progress;            // of the one under way
+    ResyncSink::Counts resynced;  // by it, or by the last one
+};
+
+// Modes: fresh (no volume yet), running (the tree is a prefix of the master's history), resyncing (it is not, and no
+// position is known), damaged (it was running and cannot go on). From damaged only a resync leads on; that one is needed
+// is saved before anything else, so it survives kills and power losses.
+//
+// Invariants: outside of mode running neither the replayer nor the checkpointer runs, and ack() claims no position; a
+// resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
+//
+// Threads: ReplicaPort's calls come from the session thread, start() and stop() from main while there is no session;
+// ack(), status() and wait_applied() from any. `root` and `state` outlive it.
+class Replica : public ReplicaPort {
+  public:
+    // `root`: the replica directory, readable. Finds out how the last run ended.
+    static Result<std::unique_ptr<Replica>, std::string> open(int root, StateDir& state, ReplicaOptions options);
+    ~Replica() override;
+
+    Result<void, std::string> start();  // replays what the spool holds
+    // In order: what is applied stays applied, and the next start resumes there, also after a reboot.
+    Result<void, std::string> stop();
+
+    Result<Welcome, std::string> welcome(const Hello& hello) override;
+    Result<void, std::string> resume(const Hello& hello, const Resume& from) override;
+    Result<void, std::string> receive(ByteView frames) override;
+    [[nodiscard]] bool accepts() const override;  // false while the spool is full
+    std::unique_ptr<ResyncRequester> start_resync(const Hello& hello, const ResyncStart& start) override;
+    void heartbeat(Lsn master_tail, std::uint64_t master_time_ns) override;
+    [[nodiscard]] Ack ack() const override;
+    [[nodiscard]] int ack_event() const override { return event_.get(); }
+
+    [[nodiscard]] ReplicaStatus status() const;
+    // Waits until everything before `at` is applied. kUnknown: the deadline came, and no master has told of such an epoch.
+    enum class Waited { kApplied, kTimedOut, kUnknown, kCancelled };
+    Waited wait_applied(const Position& at, std::chrono::milliseconds timeout, const std::function<bool()>& cancelled);
+    [[nodiscard]] Journal& spool() { return *spool_; }
+
+  private:
+    enum class Mode { kFresh, kRunning, kResyncing, kDamaged };
+    struct Shown {
+        ReplicaState state;
+        std::string error;
+    };
+
+    Replica(int root, StateDir& state, ReplicaOptions options);
+    Result<void, std::string> look_back();  // decides the mode at the start
+    void start_threads();
+    void stop_threads();
+    void progressed();
+    void failed(const std::string& text);
+    Result<void, std::string> begin_resync(const Hello& hello, const ResyncStart& start);
+    Result<void, std::string> end_resync(const Hello& hello, Lsn at);
+    void resync_failed(const std::string& why);
+    Result<void, std::string> empty_stage();
+    [[nodiscard]] std::uint64_t unapplied_bytes() const;
+    [[nodiscard]] Shown shown() const;  // needs mutex_
+    [[nodiscard]] Epoch epoch_of(Lsn lsn) const;  // needs mutex_
+    Result<void, std::string> change_identity(const std::function<void(Identity&)>& change);
+
+    const int root_;
+    StateDir& state_dir_;
+    const ReplicaOptions options_;
+    OwnFd event_;
+    std::unique_ptr<AppliedState> applied_;
+    std::unique_ptr<Journal> spool_;
+    std::unique_ptr<Applier> applier_;
+    std::unique_ptr<Replayer> replayer_;
+    std::unique_ptr<Checkpointer> checkpointer_;
+
+    std::atomic<bool> stopping_{false};
+    std::atomic<std::uint64_t> master_tail_{0}, master_time_ns_{0};
+
+    mutable std::mutex mutex_;  // taken last, never held while a thread is stopped; guards:
+    std::condition_variable progress_;
+    Identity identity_;
+    Mode mode_ = Mode::kFresh;
+    std::string damage_;
+    std::uint64_t resyncs_ = 0;
+    std::string resync_reason_;
+    bool resync_full_ = false;
+    std::string resync_error_;  // why the last try was given up
+    std::shared_ptr<ResyncSink> sink_;
+};
+
+}  // namespace tdfs

@@ -1,0 +1,132 @@
+// How a resync begins and ends. Each step leaves a state from which the next start goes on correctly:
+//   begin   stop replaying; save `resyncing`; forget the applied position; drop the spool; empty the stage; ResyncSink works
+//   end     sync the replica; begin the spool and the applied position anew where the stream will; take `resyncing` back; replay
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "common/os/file.hpp"
+#include "slave/replica.hpp"
+
+namespace tdfs {
+
+namespace {
+
+Unexpected<std::string> trouble(const char* what, Errno e) {
+    return Unexpected<std::string>(std::string(what) + ": " + e.text());
+}
+
+// The sink as the subscriber sees it. Shares it with the replica, which shows its progress, and tells why it gave up.
+class SinkRequester : public ResyncRequester {
+  public:
+    using Tell = std::function<void(const std::string&)>;
+    SinkRequester(std::shared_ptr<ResyncSink> sink, Tell tell) : sink_(std::move(sink)), tell_(std::move(tell)) {}
+    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
+        return sink_->receive(kind, payload);
+    }
+    bool produce(Bytes& out) override { return sink_->produce(out); }
+    [[nodiscard]] std::string failed() const override {
+        auto why = sink_->failed();
+        if (!why.empty()) tell_(why);
+        return why;
+    }
+
+  private:
+    std::shared_ptr<ResyncSink> sink_;
+    Tell tell_;
+};
+
+// For a resync that could not even begin.
+class FailedRequester : public ResyncRequester {
+  public:
+    explicit FailedRequester(std::string why) : why_(std::move(why)) {}
+    Result<void, DecodeError> receive(MessageKind, ByteView) override { return {}; }
+    bool produce(Bytes&) override { return false; }
+    [[nodiscard]] std::string failed() const override { return why_; }
+
+  private:
+    std::string why_;
+};
+
+}  // namespace
+
+std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const ResyncStart& start) {
+    if (auto begun = begin_resync(hello, start); !begun) {
+        spdlog::error("resync cannot begin: {}", begun.error());
+        resync_failed(begun.error());
+        return std::make_unique<FailedRequester>(begun.error());
+    }
+    auto sink = std::make_shared<ResyncSink>(root_, start);
+    {
+        const std::lock_guard lock(mutex_);
+        sink_ = sink;
+    }
+    return std::make_unique<SinkRequester>(std::move(sink), [this](const std::string& why) { resync_failed(why); });
+}
+
+void Replica::resync_failed(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    resync_error_ = why;
+}
+
+Result<void, std::string> Replica::begin_resync(const Hello& hello, const ResyncStart& start) {
+    spdlog::info("resync begins reason=\"{}\" full={}", start.reason, start.full);
+    stop_threads();
+    {
+        const std::lock_guard lock(mutex_);
+        mode_ = Mode::kResyncing;
+        ++resyncs_;
+        resync_reason_ = start.reason;
+        resync_full_ = start.full;
+        resync_error_.clear();
+        sink_.reset();
+    }
+    auto saved = change_identity([&](Identity& identity) {
+        identity.volume = hello.volume;
+        identity.resyncing = true;
+    });
+    if (!saved) return saved;
+    if (auto done = applied_->invalidate(); !done) return done;
+    // It is of no use any more, and the resync may need the space.
+    if (auto done = spool_->reset(spool_->tail()); !done) return trouble("the spool cannot be emptied", done.error());
+    return empty_stage();
+}
+
+Result<void, std::string> Replica::empty_stage() {
+    const auto state = open_beneath(root_, parent_of(kStagePath), O_PATH | O_DIRECTORY);
+    if (!state) return trouble("open .tdfs", state.error());
+    if (auto done = remove_tree_at(state->get(), std::string(leaf_of(kStagePath))); !done) {
+        return trouble("empty .tdfs/stage", done.error());
+    }
+    applier_->forget();
+    if (auto done = applier_->prepare(); !done) return trouble("make .tdfs/stage", done.error());
+    return {};
+}
+
+Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
+    if (auto done = empty_stage(); !done) return done;
+    if (::syncfs(root_) != 0) return trouble("the replica cannot be made durable", Errno::last());
+    if (auto done = spool_->reset(at); !done) return trouble("the spool cannot be begun anew", done.error());
+    if (auto done = applied_->reset({at, wall_clock_ns(), 0}); !done) return done;
+    auto saved = change_identity([&](Identity& identity) {
+        identity.volume = hello.volume;
+        identity.history = hello.history;
+        identity.resyncing = false;
+        identity.resync_end = at;
+    });
+    if (!saved) return saved;
+    {
+        const std::lock_guard lock(mutex_);
+        mode_ = Mode::kRunning;
+        damage_.clear();
+    }
+    start_threads();
+    spdlog::info("resync done lsn={}", at.bytes());
+    progressed();
+    return {};
+}
+
+}  // namespace tdfs

@@ -1,0 +1,193 @@
+// Daemons come and go in order; what must hold around that.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "tests/e2e/harness/cluster.hpp"
+#include "tests/e2e/harness/scale.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/tree_compare.hpp"
+
+using namespace tdfs::e2e;
+
+namespace {
+
+void write_to(const std::string& path, const std::string& text) {
+    std::ofstream file(path, std::ios::binary | std::ios::app);
+    file << text;
+    file.close();
+    REQUIRE(file);
+}
+
+}  // namespace
+
+TEST_CASE("both daemons stop in order and go on by position") {
+    Cluster cluster;
+    write_to(cluster.mount() + "/first", "1");
+    cluster.drain();
+    for (int round = 0; round < 2; round++) {
+        cluster.stop_slave();
+        write_to(cluster.mount() + "/while the slave is away", "x");
+        cluster.stop_master();
+        cluster.start_slave();
+        cluster.start_master();
+        cluster.wait_streaming();
+        write_to(cluster.mount() + "/after", "y");
+        cluster.drain();
+        CHECK(cluster.differences() == "");
+        CHECK(cluster.peer().at("resyncs") == 0);
+    }
+}
+
+TEST_CASE("SIGTERM ends the master in order and unmounts") {
+    Cluster cluster;
+    write_to(cluster.mount() + "/file", "content");
+    kill(cluster.master_pid(), SIGTERM);
+    REQUIRE(eventually([&] { return !std::ifstream(cluster.mount() + "/file"); }));
+    REQUIRE(eventually([&] { return cluster.ctl({"status"}).status == 3; }));
+    cluster.forget_master();
+    cluster.start_master();
+    CHECK(read_file(cluster.mount() + "/file") == "content");
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 0);
+}
+
+TEST_CASE("slaves need not run before the master and get everything when they come") {
+    Cluster cluster({.slaves = 2, .start = false});
+    cluster.start_master();
+    write_to(cluster.mount() + "/before", "written before any slave was there");
+    cluster.start_slave(0);
+    write_to(cluster.mount() + "/between", "written between");
+    cluster.start_slave(1);
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("a slave that is away does not hold up the others") {
+    Cluster cluster({.slaves = 2});
+    cluster.kill_slave(1);
+    for (int i = 0; i < 100; i++) {
+        write_to(cluster.mount() + "/file" + std::to_string(i), std::string(10000, 'x'));
+    }
+    cluster.drain({0});
+    CHECK(tdfs::test::tree_differences(cluster.backing(), cluster.replica(0)) == "");
+    cluster.start_slave(1);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("modification times arrive by themselves once things are quiet") {
+    Cluster cluster;
+    REQUIRE(mkdir((cluster.mount() + "/dir").c_str(), 0755) == 0);
+    const int open_file = open((cluster.mount() + "/dir/open").c_str(), O_WRONLY | O_CREAT, 0644);
+    for (int i = 0; i < 20; i++) {
+        write_to(cluster.mount() + "/dir/file" + std::to_string(i), "text");
+        CHECK(write(open_file, "more", 4) == 4);
+    }
+    CHECK(eventually([&] { return cluster.differences().empty(); }));
+    CHECK(cluster.differences() == "");
+    close(open_file);
+}
+
+TEST_CASE("the state directory is not to be seen in the mount and not replicated") {
+    const bool over = GENERATE(false, true);
+    Cluster cluster({.over = over});
+    CHECK(run({"ls", "-A", cluster.mount()}).out == "");
+    struct stat s {};
+    CHECK(stat((cluster.mount() + "/.tdfs").c_str(), &s) != 0);
+    CHECK(errno == ENOENT);
+    CHECK(stat((cluster.mount() + "/.tdfs/journal").c_str(), &s) != 0);
+    CHECK(mkdir((cluster.mount() + "/.tdfs").c_str(), 0755) != 0);
+    CHECK(open((cluster.mount() + "/.tdfs").c_str(), O_WRONLY | O_CREAT, 0644) < 0);
+    CHECK(symlink("x", (cluster.mount() + "/.tdfs").c_str()) != 0);
+    write_to(cluster.mount() + "/file", "x");
+    CHECK(rename((cluster.mount() + "/file").c_str(), (cluster.mount() + "/.tdfs").c_str()) != 0);
+    CHECK(rename((cluster.mount() + "/.tdfs").c_str(), (cluster.mount() + "/mine").c_str()) != 0);
+    CHECK(link((cluster.mount() + "/file").c_str(), (cluster.mount() + "/.tdfs").c_str()) != 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.master_status().at("state") == "running");
+}
+
+// Names that the daemon has never looked up are names all the same.
+TEST_CASE("a file goes on under a hard link from before the mount") {
+    Cluster cluster({.start = false});
+    write_to(cluster.backing() + "/seen", "from before");
+    REQUIRE(mkdir((cluster.backing() + "/dir").c_str(), 0755) == 0);
+    REQUIRE(link((cluster.backing() + "/seen").c_str(), (cluster.backing() + "/dir/unseen").c_str()) == 0);
+    cluster.start_all();
+    const int file = open((cluster.mount() + "/seen").c_str(), O_RDWR);
+    REQUIRE(file >= 0);
+    CHECK(unlink((cluster.mount() + "/seen").c_str()) == 0);
+    CHECK(pwrite(file, "FROM", 4, 0) == 4);
+    CHECK(fchmod(file, 0600) == 0);
+    CHECK(ftruncate(file, 7) == 0);
+    close(file);
+    cluster.drain();
+    CHECK(read_file(cluster.replica() + "/dir/unseen") == "FROM be");
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("a temporary file that was written long before it gets its name arrives complete") {
+    Cluster cluster;
+    const int file = open(cluster.mount().c_str(), O_TMPFILE | O_RDWR, 0640);
+    REQUIRE(file >= 0);
+    const std::string chunk(1 << 20, 'c');
+    for (std::size_t i = 0; i < scaled(20, 3); i++) {
+        REQUIRE(pwrite(file, chunk.data(), chunk.size(), static_cast<off_t>(i * 3 * chunk.size())) ==
+                static_cast<ssize_t>(chunk.size()));
+    }
+    cluster.drain();
+    CHECK(run({"ls", "-A", cluster.replica()}).out.find("named") == std::string::npos);
+    const std::string self = "/proc/self/fd/" + std::to_string(file);
+    REQUIRE(linkat(AT_FDCWD, self.c_str(), AT_FDCWD, (cluster.mount() + "/named").c_str(), AT_SYMLINK_FOLLOW) == 0);
+    close(file);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("writes go on while a slave is frozen, and it catches up") {
+    Cluster cluster({.slaves = 2});
+    cluster.freeze_slave(1);
+    const std::string chunk(1 << 20, 'w');
+    for (std::size_t i = 0; i < scaled(100, 20); i++) {
+        write_to(cluster.mount() + "/big", chunk);
+    }
+    cluster.drain({0});
+    cluster.thaw_slave(1);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer(1).at("resyncs") <= 1);
+}
+
+TEST_CASE("a slave whose position has left the journal is made equal again") {
+    Cluster cluster({.master_args = {"--segment-bytes", "1048576", "--retain-bytes", "4194304"}});
+    const std::string chunk(1 << 20, 'r');
+    for (int i = 0; i < 3; i++) {
+        write_to(cluster.mount() + "/old" + std::to_string(i), chunk);
+    }
+    cluster.drain();
+    const auto before = cluster.peer().at("resyncs").get<std::uint64_t>();
+    cluster.stop_slave();
+    for (std::size_t i = 0; i < 30; i++) {
+        write_to(cluster.mount() + "/new" + std::to_string(i), chunk);
+    }
+    REQUIRE(unlink((cluster.mount() + "/old0").c_str()) == 0);
+    REQUIRE(eventually([&] {
+        return cluster.master_status().at("oldest").get<std::uint64_t>() >
+               cluster.peer().at("applied").get<std::uint64_t>();
+    }));
+    cluster.start_slave();
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == before + 1);
+    CHECK(cluster.master_status().at("journal_bytes") < (20U << 20));
+}

@@ -1,0 +1,145 @@
+#include "master/file_system.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/master/fixture.hpp"
+
+using namespace tdfs;
+using tdfs::test::Master;
+
+namespace {
+ByteView bytes(std::string_view text) { return as_bytes(text); }
+}  // namespace
+
+TEST_CASE("what is done to files stands in the journal, and replayed gives the same tree", "[replay]") {
+    const bool compress = GENERATE(false, true);
+    Master m(compress);
+    Node* const d = m.must_make(m.root(), "d", S_IFDIR | 0750).node;
+    auto f = m.must_create(d, "f");
+    const std::string text(100'000, 'x');
+    CHECK(m.fs->write(*f, bytes(text), 5000, {}).value() == text.size());
+    CHECK(m.fs->write(*f, bytes("tail"), 0, {.append = true}).value() == 4);
+    CHECK(m.fs->fallocate(*f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 16384, false));
+    auto g = m.must_create(d, "g");
+    CHECK(m.fs->copy_range(*f, 0, *g, 4096, 50'000).value() == 50'000);
+    AttributeChange change;
+    change.valid = AttributesRecord::kMode | AttributesRecord::kMtime | AttributesRecord::kSize;
+    change.mode = 04711;
+    change.size = 60'000;
+    change.mtime_ns = 123'456'789'987'654'321;
+    CHECK(m.fs->set_attributes(f->node, nullptr, change));
+    CHECK(m.fs->set_xattr(g->node, "user.note", bytes("value"), 0, false));
+    CHECK(m.fs->symlink({}, m.root(), "s", "d/f"));
+    CHECK(m.fs->link(g->node, m.root(), "g2"));
+    CHECK(m.fs->make_node({}, d, "fifo", S_IFIFO | 0600, 0));
+    CHECK(m.fs->rename(m.root(), "d", m.root(), "e", 0));
+    CHECK(m.fs->write(*g, bytes("after the rename"), 10, {}).value() == 16);
+    m.fs->close(std::move(f));
+    m.fs->close(std::move(g));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("an operation that fails leaves no record") {
+    Master m;
+    m.must_make(m.root(), "d", S_IFDIR | 0755);
+    Node* const full = m.must_make(m.root(), "full", S_IFDIR | 0755).node;
+    m.must_make(full, "x", S_IFREG | 0644);
+    const auto before = m.records();
+    CHECK(m.fs->make_node({}, m.root(), "d", S_IFDIR | 0755, 0).error() == Errno(EEXIST));
+    CHECK(m.fs->unlink(m.root(), "nothing").error() == Errno(ENOENT));
+    CHECK(m.fs->unlink(m.root(), "d").error() == Errno(EISDIR));
+    CHECK(m.fs->rmdir(m.root(), "full").error() == Errno(ENOTEMPTY));
+    CHECK(m.fs->rename(m.root(), "d", m.root(), "full", 0).error() == Errno(ENOTEMPTY));
+    CHECK(m.fs->rename(m.root(), "d", m.root(), "full", RENAME_NOREPLACE).error() == Errno(EEXIST));
+    CHECK(m.records() == before);
+}
+
+TEST_CASE("the state directory cannot be seen or touched") {
+    Master m;
+    REQUIRE(::mkdirat(m.backing.fd(), ".tdfs", 0700) == 0);
+    CHECK(m.fs->lookup(m.root(), ".tdfs").error() == Errno(ENOENT));
+    CHECK_FALSE(m.fs->make_node({}, m.root(), ".tdfs", S_IFREG | 0644, 0));
+    CHECK_FALSE(m.fs->rmdir(m.root(), ".tdfs"));
+    m.must_make(m.root(), "d", S_IFDIR | 0755);
+    CHECK_FALSE(m.fs->rename(m.root(), "d", m.root(), ".tdfs", 0));
+    auto dir = m.fs->open_directory(m.root());
+    REQUIRE(dir);
+    std::vector<std::string> names;
+    CHECK(m.fs->read_directory(**dir, 0, [&](const DirEntry& e) {
+        names.emplace_back(e.name);
+        return true;
+    }));
+    m.fs->close_directory(std::move(*dir));
+    std::sort(names.begin(), names.end());
+    CHECK(names == std::vector<std::string>{".", "..", "d"});
+}
+
+TEST_CASE("a file that lost its name is written without records, and one that lives on under a name never seen with it") {
+    Master m;
+    auto gone = m.must_create(m.root(), "gone");
+    CHECK(m.fs->unlink(m.root(), "gone"));
+    const auto before = m.records();
+    CHECK(m.fs->write(*gone, bytes("nobody sees this"), 0, {}));
+    CHECK(m.fs->attributes(gone->node).value().links == 0);
+    CHECK(m.records() == before);
+    m.fs->close(std::move(gone));
+
+    auto f = m.must_create(m.root(), "known");
+    m.must_make(m.root(), "d", S_IFDIR | 0755);
+    REQUIRE(::linkat(m.backing.fd(), "known", m.backing.fd(), "d/hidden", 0) == 0);  // as if it had always been there
+    CHECK(m.fs->unlink(m.root(), "known"));
+    CHECK(m.fs->write(*f, bytes("seen"), 0, {}).value() == 4);
+    CHECK_THAT(m.records().back(), Catch::Matchers::ContainsSubstring("d/hidden"));
+    m.fs->close(std::move(f));
+}
+
+TEST_CASE("a file made by O_TMPFILE comes whole when it gets a name") {
+    Master m;
+    auto made = m.fs->tmpfile({}, m.root(), 0640, O_RDWR);
+    REQUIRE(made);
+    OpenFile& f = *made->second;
+    const std::string text(3'000'000, 'y');
+    CHECK(m.fs->write(f, bytes(text.substr(0, 1 << 20)), 8192, {}));
+    CHECK(m.fs->set_xattr(f.node, "user.k", bytes("v"), 0, false));
+    CHECK(m.records().empty());
+    CHECK(m.fs->link(f.node, m.root(), "named"));
+    CHECK(m.fs->write(f, bytes("more"), 1, {}).value() == 4);
+    m.fs->close(std::move(made->second));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("set-id bits go when someone who may not keep them writes") {
+    Master m;
+    auto f = m.must_create(m.root(), "f");
+    AttributeChange change;
+    change.valid = AttributesRecord::kMode;
+    change.mode = 06755;
+    CHECK(m.fs->set_attributes(f->node, nullptr, change));
+    CHECK(m.fs->write(*f, bytes("root keeps them"), 0, {}));
+    CHECK((m.fs->attributes(f->node).value().mode & 07777) == 06755);
+    CHECK(m.fs->write(*f, bytes("others do not"), 0, {.kill_suidgid = true}));
+    CHECK((m.fs->attributes(f->node).value().mode & 07777) == 0755);
+    m.fs->close(std::move(f));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("new objects belong to the caller, with the caller's umask") {
+    Master m;
+    const Caller who{1234, 4321, 027};
+    const auto made = m.fs->make_node(who, m.root(), "d", S_IFDIR | 0777, 0);
+    REQUIRE(made);
+    CHECK(made->info.uid == 1234);
+    CHECK(made->info.gid == 4321);
+    CHECK((made->info.mode & 07777) == 0750);
+    const auto other = m.must_make(m.root(), "e", S_IFDIR | 0777);
+    CHECK(other.info.uid == 0);
+    CHECK((other.info.mode & 07777) == 0777);
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}

@@ -1,0 +1,99 @@
+#include "master/node_table.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "tests/support/temp_dir.hpp"
+
+using namespace tdfs;
+using tdfs::test::TempDir;
+
+namespace {
+struct Table {
+    TempDir dir;
+    NodeTable nodes{dir.fd(), stat_fd(dir.fd()).value(), 4};
+
+    Node* make_dir(Node* parent, const std::string& name) {
+        const auto fd = nodes.directory(parent);
+        REQUIRE(fd);
+        REQUIRE(::mkdirat((*fd)->get(), name.c_str(), 0755) == 0);
+        return nodes.enter(parent, name, stat_at((*fd)->get(), name).value());
+    }
+    Node* make_file(Node* parent, const std::string& name) {
+        const auto fd = nodes.directory(parent);
+        REQUIRE(fd);
+        REQUIRE(::mknodat((*fd)->get(), name.c_str(), S_IFREG | 0644, 0) == 0);
+        return nodes.enter(parent, name, stat_at((*fd)->get(), name).value());
+    }
+};
+}  // namespace
+
+TEST_CASE("paths follow a renamed directory") {
+    Table t;
+    Node* const a = t.make_dir(t.nodes.root(), "a");
+    Node* const b = t.make_dir(a, "b");
+    Node* const f = t.make_file(b, "f");
+    CHECK(t.nodes.path(f).value() == "a/b/f");
+    CHECK(t.nodes.path(t.nodes.root()).value().empty());
+    Node* const c = t.make_dir(t.nodes.root(), "c");
+    t.nodes.move_link(b->id.ino, a, "b", c, "d");
+    CHECK(t.nodes.path(f).value() == "c/d/f");
+    CHECK(t.nodes.path(b, "new").value() == "c/d/new");
+}
+
+TEST_CASE("an object with several names has a path as long as one of them is left") {
+    Table t;
+    Node* const f = t.make_file(t.nodes.root(), "one");
+    t.nodes.add_link(f, t.nodes.root(), "two");
+    t.nodes.remove_link(f->id.ino, t.nodes.root(), "one", false);
+    CHECK(t.nodes.path(f).value() == "two");
+    t.nodes.remove_link(f->id.ino, t.nodes.root(), "two", true);
+    CHECK(t.nodes.path(f).error() == Errno(ENOENT));
+    CHECK_FALSE(t.nodes.has_name(f));
+}
+
+TEST_CASE("an inode number that is used again belongs to a new node") {
+    Table t;
+    Node* const old = t.make_file(t.nodes.root(), "f");
+    t.nodes.remove_link(old->id.ino, t.nodes.root(), "f", true);
+    FileInfo info = stat_at(t.dir.fd(), "f").value();
+    Node* const fresh = t.nodes.enter(t.nodes.root(), "g", info);
+    CHECK(fresh != old);
+    info.object.birth_ns += 1;
+    CHECK(t.nodes.enter(t.nodes.root(), "h", info) != fresh);
+}
+
+TEST_CASE("what the kernel has forgotten is dropped, with parents that nobody else needs") {
+    Table t;
+    Node* const a = t.make_dir(t.nodes.root(), "a");
+    Node* const f = t.make_file(a, "f");
+    CHECK(t.nodes.size() == 2);
+    t.nodes.forget(a, 1);
+    CHECK(t.nodes.size() == 2);  // f is in it
+    t.nodes.pin(f);
+    t.nodes.forget(f, 1);
+    CHECK(t.nodes.size() == 2);
+    t.nodes.unpin(f);
+    CHECK(t.nodes.size() == 0);
+}
+
+TEST_CASE("directories deeper than PATH_MAX are reached, and no more descriptors are kept than allowed") {
+    Table t;
+    Node* at = t.nodes.root();
+    const std::string name(200, 'd');
+    for (int i = 0; i < 30; ++i) at = t.make_dir(at, name);
+    Node* const f = t.make_file(at, "f");
+    CHECK(t.nodes.path(f).value().size() > 6000);
+    const auto place = t.nodes.place(f);
+    REQUIRE(place);
+    CHECK(stat_at(place->dir->get(), place->name).value().object == f->id);
+}
+
+TEST_CASE("a path that would not fit a record is refused") {
+    Table t;
+    Node* at = t.nodes.root();
+    const std::string name(255, 'd');
+    for (int i = 0; i < 128; ++i) at = t.make_dir(at, name);
+    CHECK(t.nodes.path(at));
+    CHECK(t.nodes.path(at, name).error() == Errno(ENAMETOOLONG));
+}

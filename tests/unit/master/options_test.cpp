@@ -1,0 +1,53 @@
+#include "master/options.hpp"
+
+#include <string>
+
+#include "tests/support/catch.hpp"
+
+using namespace tdfs;
+
+namespace {
+std::variant<MasterOptions, Advice> parse(std::vector<std::string> words) {
+    words.insert(words.begin(), "tdfs");
+    std::vector<char*> argv;
+    for (auto& w : words) argv.push_back(w.data());
+    argv.push_back(nullptr);
+    return parse_master_options(static_cast<int>(words.size()), argv.data());
+}
+std::string advice(std::vector<std::string> words) {
+    const auto parsed = parse(std::move(words));
+    REQUIRE(std::holds_alternative<Advice>(parsed));
+    CHECK(std::get<Advice>(parsed).exit_status == 2);
+    CHECK(std::get<Advice>(parsed).text.find('\n') == std::string::npos);
+    return std::get<Advice>(parsed).text;
+}
+}  // namespace
+
+TEST_CASE("the options of TDFS r3 mean what they meant") {
+    const auto parsed = parse({"-m", "/d", "-c", "a", "-c", "b:99", "-c", "[::1]:7", "-z", "1", "-n", "-f", "/mnt"});
+    REQUIRE(std::holds_alternative<MasterOptions>(parsed));
+    const auto& o = std::get<MasterOptions>(parsed);
+    CHECK(o.directory == "/d");
+    CHECK(o.mountpoint == "/mnt");
+    REQUIRE(o.slaves.size() == 3);
+    CHECK(o.slaves[0].text() == "a:4710");
+    CHECK(o.slaves[1].text() == "b:99");
+    CHECK(o.slaves[2].text() == "[::1]:7");
+    CHECK(o.compress);
+    CHECK_FALSE(o.nodelay);
+    CHECK(o.foreground);
+}
+
+TEST_CASE("each mistake on the command line gets one line that names it") {
+    using Catch::Matchers::ContainsSubstring;
+    CHECK_THAT(advice({}), ContainsSubstring("-m DIR"));
+    CHECK_THAT(advice({"-m", "/d"}), ContainsSubstring("MOUNTPOINT"));
+    CHECK_THAT(advice({"-m", "/d", "/m", "/n"}), ContainsSubstring("/n"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a:b", "/m"}), ContainsSubstring("a:b"));
+    CHECK_THAT(advice({"-m", "/d", "-c", ":4710", "/m"}), ContainsSubstring(":4710"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a:70000", "/m"}), ContainsSubstring("a:70000"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "-c", "a:4710", "/m"}), ContainsSubstring("twice"));
+    CHECK_THAT(advice({"-m", "/d", "-z", "2", "/m"}), ContainsSubstring("-z"));
+    CHECK_THAT(advice({"-m", "/d", "--segment-bytes", "7", "/m"}), ContainsSubstring("segment-bytes"));
+    CHECK_THAT(advice({"-m", "/d", "--nonsense", "/m"}), ContainsSubstring("nonsense"));
+}

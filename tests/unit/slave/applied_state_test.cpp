@@ -1,0 +1,155 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "tests/unit/slave/fixture.hpp"
+
+using namespace tdfs;
+using namespace tdfs::test;
+
+namespace {
+
+std::unique_ptr<AppliedState> open_state(const TempDir& dir, const std::string& boot = "boot-1") {
+    const OwnFd fd = open_dir(dir.path());
+    return need(AppliedState::open(fd.get(), boot));
+}
+
+}  // namespace
+
+TEST_CASE("a new applied state knows no position") {
+    const TempDir dir;
+    const auto state = open_state(dir);
+    CHECK(state->found() == AppliedState::Found::kNothing);
+    CHECK_FALSE(state->valid());
+}
+
+TEST_CASE("the applied position outlives the process") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        state->advance(Lsn(150), 6);
+        state->advance(Lsn(220), 7);
+        state->start(Lsn(220), {11, 12});
+    }
+    const auto state = open_state(dir);
+    CHECK(state->found() == AppliedState::Found::kThisBoot);
+    CHECK(state->point().lsn == Lsn(220));
+    CHECK(state->point().time_ns == 7);
+    CHECK(state->point().count == 2);
+    REQUIRE(state->started(Lsn(220)));
+    CHECK(state->started(Lsn(220))->ino == 11);
+    CHECK(state->started(Lsn(220))->other_ino == 12);
+    CHECK_FALSE(state->started(Lsn(221)));
+    CHECK_FALSE(state->started(Lsn(0)));
+}
+
+TEST_CASE("a note at lsn 0 is a note") {
+    const TempDir dir;
+    const auto state = open_state(dir);
+    need(state->reset({}));
+    CHECK_FALSE(state->started(Lsn(0)));
+    state->start(Lsn(0), {});
+    CHECK(state->started(Lsn(0)));
+    state->clear_started();
+    CHECK_FALSE(state->started(Lsn(0)));
+}
+
+TEST_CASE("after another boot only the checkpoint counts") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir, "boot-1");
+        need(state->reset({Lsn(100), 5, 0}));
+        state->advance(Lsn(200), 6);
+        need(state->checkpoint(state->point()));
+        state->advance(Lsn(300), 7);
+        state->start(Lsn(300), {1, 2});
+    }
+    const auto state = open_state(dir, "boot-2");
+    CHECK(state->found() == AppliedState::Found::kEarlierBoot);
+    REQUIRE(state->valid());
+    CHECK(state->point().lsn == Lsn(200));
+    CHECK(state->point().count == 1);
+    CHECK_FALSE(state->started(Lsn(300)));
+}
+
+TEST_CASE("an invalidated state knows no position, in this boot or another") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        need(state->invalidate());
+    }
+    CHECK_FALSE(open_state(dir)->valid());
+    CHECK_FALSE(open_state(dir, "boot-2")->valid());
+}
+
+TEST_CASE("a damaged state file is not believed") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+    }
+    SECTION("cut off") { REQUIRE(::truncate((dir / "applied").c_str(), 10) == 0); }
+    SECTION("overwritten") { put(dir / "applied", std::string(4096, 'x')); }
+    const auto state = open_state(dir);
+    CHECK(state->found() == AppliedState::Found::kUnusable);
+    CHECK_FALSE(state->valid());
+}
+
+TEST_CASE("a checkpoint that does not verify after a power loss is not believed") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+    }
+    std::string bytes = get(dir / "applied");
+    const std::string value("\x64\0\0\0\0\0\0\0\x05", 9);  // lsn 100, then time 5
+    auto at = bytes.find(value);
+    REQUIRE(at != std::string::npos);
+    for (; at != std::string::npos; at = bytes.find(value, at + 1)) bytes[at] = 'e';
+    put(dir / "applied", bytes);
+    const auto state = open_state(dir, "boot-2");
+    CHECK(state->found() == AppliedState::Found::kUnusable);
+    CHECK_FALSE(state->valid());
+}
+
+TEST_CASE("readers see whole moments only") {
+    const TempDir dir;
+    const auto state = open_state(dir);
+    need(state->reset({Lsn(0), 0, 0}));
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> mixed{0};
+    std::thread reader([&] {
+        while (!stop) {
+            const auto p = state->point();
+            if (p.lsn.bytes() != p.count * 7 || p.time_ns != p.count * 3) ++mixed;
+        }
+    });
+    for (std::uint64_t i = 1; i <= 200'000; ++i) state->advance(Lsn(i * 7), i * 3);
+    stop = true;
+    reader.join();
+    CHECK(mixed == 0);
+}
+
+TEST_CASE("a kill at any moment leaves a whole moment") {
+    const TempDir dir;
+    { need(open_state(dir)->reset({})); }
+    for (int round = 0; round < 20; ++round) {
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            const auto state = open_state(dir);
+            for (auto i = state->point().count + 1;; ++i) state->advance(Lsn(i * 7), i * 3);
+        }
+        ::usleep(static_cast<useconds_t>(500 + 137 * round));
+        ::kill(child, SIGKILL);
+        REQUIRE(::waitpid(child, nullptr, 0) == child);
+        const auto p = open_state(dir)->point();
+        CHECK(p.lsn.bytes() == p.count * 7);
+        CHECK(p.time_ns == p.count * 3);
+    }
+}
