@@ -143,7 +143,7 @@ int run(SlaveOptions options) {
         spdlog::error("stop: {}", ok.error());
         return kFailed;
     }
-    spdlog::info("stopped");
+    if (status == 0) spdlog::info("stopped");  // else the one line has been said
     return status;
 }
 

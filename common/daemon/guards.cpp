@@ -1,7 +1,7 @@
 #include "common/daemon/guards.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <climits>
@@ -130,8 +130,9 @@ Result<bool, std::string> is_strictly_beneath(const std::string& path, const std
 }
 
 bool find_stale_mount(const std::string& path) {
-    struct stat ignored {};
-    if (::stat(path.c_str(), &ignored) == 0 || errno != ENOTCONN) return false;
+    // Not stat(): the kernel answers that from what it remembers of a dead daemon's root directory.
+    struct statfs ignored {};
+    if (::statfs(path.c_str(), &ignored) == 0 || errno != ENOTCONN) return false;
     const auto real = canonical_path(path);
     if (!real) return false;
     std::string type;  // of the topmost mount there

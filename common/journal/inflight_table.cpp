@@ -117,7 +117,8 @@ void InflightTable::arm(std::uint32_t number, Lsn lsn, std::uint32_t frame_bytes
     auto& s = slot(number);
     s.lsn.store(lsn.bytes(), std::memory_order_relaxed);
     s.time_ns.store(time_ns, std::memory_order_relaxed);
-    s.frame_bytes.store(frame_bytes, std::memory_order_release);  // a killed thread leaves all stores before this or not this
+    s.frame_bytes.store(frame_bytes,
+                        std::memory_order_release);  // a killed thread leaves all stores before this or not this
 }
 
 void InflightTable::release(std::uint32_t number) {

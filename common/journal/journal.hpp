@@ -223,8 +223,8 @@ class Journal {
     std::atomic<std::uint64_t> tail_{0};
 
     // Group commit, guarded by mutex_ too.
-    bool syncing_ = false;           // somebody is at it, outside the lock
-    bool directory_dirty_ = false;   // names in the directory are not yet durable
+    bool syncing_ = false;          // somebody is at it, outside the lock
+    bool directory_dirty_ = false;  // names in the directory are not yet durable
     Errno sync_error_{0};
     std::condition_variable synced_;
     std::atomic<std::uint64_t> durable_{0};

@@ -101,7 +101,8 @@ Done JournalOpening::look() {
     if (found.unreadable) report.notes.push_back("journal: its marks were unreadable and have been made anew");
     known_ = same_boot_ ? found.committed : found.durable;
 
-    if (auto removed = journal_->spare_.remove(); !removed) return refuse("its spare cannot be removed", removed.error());
+    if (auto removed = journal_->spare_.remove(); !removed)
+        return refuse("its spare cannot be removed", removed.error());
     if (same_boot_) {
         auto slots = journal_->table_.leftovers();
         if (!slots) return refuse("its table of reservations cannot be read", slots.error());
@@ -230,7 +231,8 @@ Done JournalOpening::fill(const std::vector<ResolvedPlace>& places) {
 Done JournalOpening::append_frame(ByteView payload) {
     TDFS_INVARIANT(payload.size() <= kMaxPayloadBytes, "a resolver's payload is longer than a frame may be");
     const auto bytes = kFrameHeaderBytes + payload.size();
-    if (auto room = journal_->make_room(bytes); !room) return refuse("a resolved reservation finds no room", room.error());
+    if (auto room = journal_->make_room(bytes); !room)
+        return refuse("a resolved reservation finds no room", room.error());
     journal_->last_time_ns_ = std::max(journal_->last_time_ns_, wall_clock_ns());
     FrameHeader h;
     h.kind = FrameKind::kRecord;

@@ -34,7 +34,8 @@ SysResult<void> write_rest(int fd, std::span<const ByteView> pieces, std::uint64
 }
 
 // In one system call, unless there are very many pieces or the system takes less than all.
-SysResult<void> write_frame(int fd, const HeaderBytes& header, std::span<const ByteView> payload, std::uint64_t offset) {
+SysResult<void> write_frame(int fd, const HeaderBytes& header, std::span<const ByteView> payload,
+                            std::uint64_t offset) {
     constexpr std::size_t kMaxParts = 16;
     std::array<iovec, kMaxParts> parts;  // NOLINT(*-member-init): filled as far as it is used
     std::array<ByteView, kMaxParts> pieces;
@@ -49,9 +50,8 @@ SysResult<void> write_frame(int fd, const HeaderBytes& header, std::span<const B
     const auto together = std::min(payload.size(), kMaxParts - 1);
     for (const auto piece : payload.first(together)) add(piece);
 
-    const auto n = retry_interrupted([&] {
-        return ::pwritev(fd, parts.data(), static_cast<int>(count), static_cast<off_t>(offset));
-    });
+    const auto n = retry_interrupted(
+        [&] { return ::pwritev(fd, parts.data(), static_cast<int>(count), static_cast<off_t>(offset)); });
     if (n < 0) return fail_last();
     const auto written = static_cast<std::size_t>(n);
     if (written < bytes) {

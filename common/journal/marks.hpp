@@ -19,7 +19,7 @@ class Marks {
     struct Found {
         std::optional<Lsn> committed;
         std::optional<Lsn> durable;
-        bool clean = false;      // its journal was closed in order
+        bool clean = false;       // its journal was closed in order
         bool unreadable = false;  // the file was there but is not such a page; it has been made anew
     };
 
@@ -30,7 +30,7 @@ class Marks {
     void note_committed(Lsn tail);
     void note_durable(Lsn durable);
 
-    void forget();                         // before the journal is thrown away: nothing is known of what is left of it
+    void forget();  // before the journal is thrown away: nothing is known of what is left of it
     void begin(Lsn committed, Lsn durable);  // sets both, also backwards
     void set_clean(bool clean);
     SysResult<void> flush() const { return file_.flush(); }

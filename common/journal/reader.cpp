@@ -30,9 +30,12 @@ JournalReader::Status JournalReader::look(FrameView& frame) {
     }
     const auto into_view = at_ - view_at_;
     switch (scanner_.look(view_.segment, view_.file_offset + into_view, view_.bytes - into_view, frame)) {
-        case FrameScanner::Found::kFrame: return Status::kFrame;
-        case FrameScanner::Found::kNone: return Status::kDamaged;
-        case FrameScanner::Found::kError: break;
+        case FrameScanner::Found::kFrame:
+            return Status::kFrame;
+        case FrameScanner::Found::kNone:
+            return Status::kDamaged;
+        case FrameScanner::Found::kError:
+            break;
     }
     error_ = scanner_.error();
     return Status::kError;

@@ -14,8 +14,6 @@ Reservation& Reservation::operator=(Reservation&& other) noexcept {
     return *this;
 }
 
-Reservation::~Reservation() {
-    TDFS_INVARIANT(frame_bytes_ == 0, "a reservation was neither committed nor abandoned");
-}
+Reservation::~Reservation() { TDFS_INVARIANT(frame_bytes_ == 0, "a reservation was neither committed nor abandoned"); }
 
 }  // namespace tdfs

@@ -10,8 +10,8 @@ namespace {
 
 // The slot that names exactly this place, if all of it lies before `end`.
 const InFlight* slot_at(const std::vector<InFlight>& slots, Lsn at, Lsn end) {
-    const auto slot = std::lower_bound(slots.begin(), slots.end(), at,
-                                       [](const InFlight& s, Lsn lsn) { return s.lsn < lsn; });
+    const auto slot =
+        std::lower_bound(slots.begin(), slots.end(), at, [](const InFlight& s, Lsn lsn) { return s.lsn < lsn; });
     if (slot == slots.end() || slot->lsn != at || slot->frame_bytes > end - at) return nullptr;
     return &*slot;
 }

@@ -2,11 +2,11 @@
 // case as it begins, so that a program which hangs or dies has said where.
 
 #define CATCH_CONFIG_RUNNER
-#include "tests/support/catch.hpp"
-
 #include <cstdlib>
 #include <iostream>
 #include <random>
+
+#include "tests/support/catch.hpp"
 
 #if CATCH_VERSION_MAJOR == 2
 using ListenerBase = Catch::TestEventListenerBase;

@@ -63,10 +63,10 @@ TEST_CASE("frames that do not continue the journal are refused") {
     const auto frames = make_frames(Lsn(), 3);
     REQUIRE(journal->append(frames));
     const auto tail = journal->tail();
-    CHECK(journal->append(frames).error() == Errno(EINVAL));                                  // again
-    CHECK(journal->append(make_frames(tail + 1, 1)).error() == Errno(EINVAL));                // with a gap
+    CHECK(journal->append(frames).error() == Errno(EINVAL));                                     // again
+    CHECK(journal->append(make_frames(tail + 1, 1)).error() == Errno(EINVAL));                   // with a gap
     CHECK(journal->append(ByteView(make_frames(tail, 3)).first(100)).error() == Errno(EINVAL));  // half a frame
-    CHECK(journal->append(Bytes(100)).error() == Errno(EINVAL));                              // no frame
+    CHECK(journal->append(Bytes(100)).error() == Errno(EINVAL));                                 // no frame
     auto jump = make_frames(tail, 2);
     const auto odd = make_frames(tail, 1);
     jump.insert(jump.end(), odd.begin(), odd.end());
@@ -86,7 +86,7 @@ TEST_CASE("an append that a kill tore is cut to whole frames, wherever it was to
     for (std::size_t written = 0; written <= more.size(); ++written) {
         const TempDir dir = make_quick_dir();
         {
-            const auto journal = open_journal(dir.fd(), {.segment_bytes = 4096});
+            const auto journal = open_journal(dir.fd(), kPage);
             REQUIRE(journal->append(whole));
         }
         {
@@ -94,7 +94,7 @@ TEST_CASE("an append that a kill tore is cut to whole frames, wherever it was to
             REQUIRE(write_all(fd, ByteView(more).first(written), whole.size()));
             ::close(fd);
         }
-        const auto journal = open_journal(dir.fd(), {.segment_bytes = 4096});
+        const auto journal = open_journal(dir.fd(), kPage);
         const auto last = *--std::upper_bound(borders.begin(), borders.end(), written);
         REQUIRE(journal->tail() == Lsn(whole.size() + last));
         CHECK_FALSE(journal->open_report().lost_committed);

@@ -40,9 +40,7 @@ class SmallDisk {
         while (::write(ballast_.get(), page.data(), page.size()) > 0) {
         }
     }
-    void free() {
-        REQUIRE(::ftruncate(ballast_.get(), 0) == 0);
-    }
+    void free() { REQUIRE(::ftruncate(ballast_.get(), 0) == 0); }
 
   private:
     TempDir dir_;

@@ -95,16 +95,18 @@ TEST_CASE("reservations are found in every segment") {
         const auto journal = child_journal(dir, {.segment_bytes = 300, .slots = 64}).release();
         for (int i = 0; i < 30; ++i) {
             const auto text = std::to_string(i);
-            if (!(i % 3 == 0 ? leave_open(*journal, 90, text) : put(*journal, text + std::string(50, '.')))) return false;
+            if (!(i % 3 == 0 ? leave_open(*journal, 90, text) : put(*journal, text + std::string(50, '.'))))
+                return false;
         }
         return true;
     });
     int next = 0;
-    const auto journal = open_journal(dir.fd(), {.segment_bytes = 300, .slots = 1}, Lsn(), true, [&](const InFlight& left) {
-        CHECK(as_text(left.intent) == std::to_string(next));
-        next += 3;
-        return to_bytes("late");
-    });
+    const auto journal =
+        open_journal(dir.fd(), {.segment_bytes = 300, .slots = 1}, Lsn(), true, [&](const InFlight& left) {
+            CHECK(as_text(left.intent) == std::to_string(next));
+            next += 3;
+            return to_bytes("late");
+        });
     CHECK(next == 30);
     CHECK(texts(*journal).size() == 30);
 }
@@ -141,9 +143,8 @@ TEST_CASE("a commit that was killed half way is resolved, and nothing of it is l
         REQUIRE(write_all(fd, ByteView(frame).first(written), 49));
         ::close(fd);
         const bool becomes_void = written % 2 == 0;
-        const auto journal = open_journal(dir.fd(), kSmall, Lsn(), true, [&](const InFlight&) {
-            return becomes_void ? Bytes() : to_bytes("r");
-        });
+        const auto journal = open_journal(dir.fd(), kSmall, Lsn(), true,
+                                          [&](const InFlight&) { return becomes_void ? Bytes() : to_bytes("r"); });
         CHECK(journal->open_report().resolved == 1);
         const auto found = texts(*journal);
         REQUIRE(found == (becomes_void ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"a", "r", "b"}));
@@ -225,8 +226,8 @@ TEST_CASE("reservations are not lost with the marks") {
         return true;
     });
     std::filesystem::remove(journal_path(dir) / "marks");
-    const auto journal = open_journal(dir.fd(), {.segment_bytes = 200}, Lsn(), true,
-                                      [](const InFlight& left) { return left.intent; });
+    const auto journal =
+        open_journal(dir.fd(), {.segment_bytes = 200}, Lsn(), true, [](const InFlight& left) { return left.intent; });
     CHECK(texts(*journal).size() == 11);
     CHECK(texts(*journal).front() == "early");
 }

@@ -19,9 +19,10 @@ TEST_CASE("segment names are sixteen lower-case hex digits") {
 }
 
 TEST_CASE("other names are no segments") {
-    for (const char* name : {"", ".seg", "0.seg", "000000000000000.seg", "00000000000000000.seg", "0000000000ABCDEF.seg",
-                             "000000000000000g.seg", "0000000000000000.SEG", "0000000000000000.seg~",
-                             "-000000000000001.seg", "ffffffffffffffff.seg", "4000000000000001.seg", "marks"}) {
+    for (const char* name :
+         {"", ".seg", "0.seg", "000000000000000.seg", "00000000000000000.seg", "0000000000ABCDEF.seg",
+          "000000000000000g.seg", "0000000000000000.SEG", "0000000000000000.seg~", "-000000000000001.seg",
+          "ffffffffffffffff.seg", "4000000000000001.seg", "marks"}) {
         CHECK_FALSE(parse_segment_name(name));
     }
 }

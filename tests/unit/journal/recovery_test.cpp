@@ -15,7 +15,7 @@ struct Sample {
     Lsn tail;
 
     explicit Sample(int records = 16, std::uint64_t segment_bytes = 300) {
-        const auto journal = open_journal(dir.fd(), {.segment_bytes = segment_bytes});
+        const auto journal = open_journal(dir.fd(), {.segment_bytes = segment_bytes, .slots = 1});
         for (int i = 0; i < records; ++i) {
             texts.push_back(std::string(static_cast<std::size_t>(1 + i * 11 % 40), static_cast<char>('a' + i % 26)));
             REQUIRE(put(*journal, texts.back()));
@@ -70,7 +70,7 @@ TEST_CASE("cut at any byte, a journal keeps the frames before, says what it lost
                 fs::resize_file(copy, cut - first);
             }
         }
-        const auto journal = open_journal(dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+        const auto journal = open_journal(dir.fd(), kTiny, Lsn(), same_boot);
         auto expected = sample.before(Lsn(cut));
         REQUIRE(texts(*journal) == expected);
         REQUIRE(journal->open_report().lost_committed);
@@ -92,7 +92,7 @@ TEST_CASE("a flipped byte is found by the reader, or cut at a new boot: nothing 
         for (std::uint64_t at = 0; at < bytes; ++at) {
             copy_journal(sample.dir, dir);
             flip(journal_path(dir) / file.filename(), at);
-            const auto journal = open_journal(dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+            const auto journal = open_journal(dir.fd(), kTiny, Lsn(), same_boot);
             const auto content = read_all(*journal);
             const auto found = content.texts();
             REQUIRE(found == sample.before(first + at));
@@ -108,7 +108,7 @@ TEST_CASE("a flipped byte is found by the reader, or cut at a new boot: nothing 
 TEST_CASE("behind a damaged frame the next segments can be read") {
     const Sample sample;
     flip(segments(sample.dir).front(), 60);
-    const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300});
+    const auto journal = open_journal(sample.dir.fd(), kTiny);
     const auto second = first_of(segments(sample.dir)[1]);
     const auto content = read_from(*journal, second);
     CHECK(content.end == JournalReader::Status::kAtTail);
@@ -119,7 +119,7 @@ TEST_CASE("without its marks a journal is found as well") {
     for (const bool same_boot : {true, false}) {
         const Sample sample;
         fs::remove(journal_path(sample.dir) / "marks");
-        const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+        const auto journal = open_journal(sample.dir.fd(), kTiny, Lsn(), same_boot);
         CHECK(texts(*journal) == sample.texts);
         CHECK_FALSE(journal->open_report().lost_committed);
         CHECK_FALSE(journal->open_report().clean_stop);
@@ -132,7 +132,7 @@ TEST_CASE("garbage behind the tail is cut and counted") {
         Sample sample(5, 4096);
         scribble(segments(sample.dir).back(), sample.tail.bytes() + 10, "garbage");
         scribble(segments(sample.dir).back(), 4000, "more");
-        const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 4096}, Lsn(), same_boot);
+        const auto journal = open_journal(sample.dir.fd(), kPage, Lsn(), same_boot);
         CHECK(journal->open_report().cut_bytes == 4004 - sample.tail.bytes());
         CHECK_FALSE(journal->open_report().lost_committed);
         CHECK(texts(*journal) == sample.texts);
@@ -145,7 +145,7 @@ TEST_CASE("a frame of another place behind the tail is not taken for the next") 
     Sample sample(5, 4096);
     const auto foreign = make_frame(FrameKind::kRecord, sample.tail + 1, 1, as_bytes("elsewhere"));
     scribble(segments(sample.dir).back(), sample.tail.bytes(), std::string(as_text(foreign)));
-    const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 4096});
+    const auto journal = open_journal(sample.dir.fd(), kPage);
     CHECK(texts(*journal) == sample.texts);
 }
 
@@ -155,7 +155,7 @@ TEST_CASE("a missing segment in the middle costs the older ones") {
         const auto files = segments(sample.dir);
         REQUIRE(files.size() >= 4);
         fs::remove(files[1]);
-        const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+        const auto journal = open_journal(sample.dir.fd(), kTiny, Lsn(), same_boot);
         CHECK(journal->oldest() == first_of(files[2]));
         CHECK(journal->tail() == sample.tail);
         CHECK(read_all(*journal).end == JournalReader::Status::kAtTail);
@@ -169,7 +169,7 @@ TEST_CASE("a zero-length segment in the middle is a missing one") {
     const Sample sample;
     const auto files = segments(sample.dir);
     fs::resize_file(files[1], 0);
-    const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300});
+    const auto journal = open_journal(sample.dir.fd(), kTiny);
     CHECK(journal->oldest() == first_of(files[2]));
     CHECK(journal->tail() == sample.tail);
 }
@@ -177,7 +177,7 @@ TEST_CASE("a zero-length segment in the middle is a missing one") {
 TEST_CASE("beyond what was durable, a gap after a power loss is where the journal ends") {
     TempDir dir;
     in_killed_process([&] {
-        auto journal = Journal::open(dir.fd(), {.segment_bytes = 300}, Lsn(), true, {});
+        auto journal = Journal::open(dir.fd(), kTiny, Lsn(), true, {});
         if (!journal) return false;
         for (int i = 0; i < 20; ++i) {
             if (!put(**journal, std::string(20, 'x'))) return false;
@@ -191,7 +191,7 @@ TEST_CASE("beyond what was durable, a gap after a power loss is where the journa
     const auto files = segments(dir);
     REQUIRE(files.size() >= 4);
     fs::resize_file(files[1], 0);
-    const auto journal = open_journal(dir.fd(), {.segment_bytes = 300}, Lsn(), false);
+    const auto journal = open_journal(dir.fd(), kTiny, Lsn(), false);
     CHECK(journal->oldest() == Lsn(0));
     CHECK(journal->tail() == first_of(files[1]));
     CHECK_FALSE(journal->open_report().lost_committed);
@@ -203,25 +203,25 @@ TEST_CASE("an empty last segment is fine, and so is its absence") {
         TempDir dir;
         std::vector<std::string> expected;
         {
-            const auto journal = open_journal(dir.fd(), {.segment_bytes = 300});
+            const auto journal = open_journal(dir.fd(), kTiny);
             for (int i = 0; i < 10; ++i) {
                 expected.push_back(std::string(30, 'x'));
                 REQUIRE(put(*journal, expected.back()));
             }
             REQUIRE(journal->close());
         }
-        const auto tail = [&] { return open_journal(dir.fd(), {.segment_bytes = 300})->tail(); }();
+        const auto tail = [&] { return open_journal(dir.fd(), kTiny)->tail(); }();
         // Ended exactly at the tail: the next one exists and holds nothing.
         const auto last = segments(dir).back();
         fs::resize_file(last, tail - first_of(last));
         spill(journal_path(dir) / segment_name(tail), "");
         {
-            const auto journal = open_journal(dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+            const auto journal = open_journal(dir.fd(), kTiny, Lsn(), same_boot);
             CHECK(journal->tail() == tail);
             CHECK(texts(*journal) == expected);
         }
         fs::remove(journal_path(dir) / segment_name(tail));
-        const auto journal = open_journal(dir.fd(), {.segment_bytes = 300}, Lsn(), same_boot);
+        const auto journal = open_journal(dir.fd(), kTiny, Lsn(), same_boot);
         CHECK(texts(*journal) == expected);
         CHECK(put(*journal, "on"));
     }
@@ -230,7 +230,7 @@ TEST_CASE("an empty last segment is fine, and so is its absence") {
 TEST_CASE("all segments gone: a new journal, which says what it lost") {
     const Sample sample;
     for (const auto& file : segments(sample.dir)) fs::remove(file);
-    const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300}, Lsn());
+    const auto journal = open_journal(sample.dir.fd(), kTiny, Lsn());
     CHECK(journal->open_report().lost_committed);
     CHECK(journal->tail() == Lsn());
     CHECK(put(*journal, "on"));
@@ -242,7 +242,7 @@ TEST_CASE("strange names are let be and noted") {
         spill(journal_path(sample.dir) / name, "x");
     }
     fs::create_directory(journal_path(sample.dir) / "lost+found");
-    const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300});
+    const auto journal = open_journal(sample.dir.fd(), kTiny);
     CHECK(texts(*journal) == sample.texts);
     CHECK(journal->open_report().notes.size() == 5);
     CHECK(fs::exists(journal_path(sample.dir) / "README"));
@@ -280,7 +280,7 @@ TEST_CASE("a table of reservations of any size and content does no harm") {
         const Sample sample;
         spill(journal_path(sample.dir) / "inflight", content);
         int asked = 0;
-        const auto journal = open_journal(sample.dir.fd(), {.segment_bytes = 300}, Lsn(), true, [&](const InFlight&) {
+        const auto journal = open_journal(sample.dir.fd(), kTiny, Lsn(), true, [&](const InFlight&) {
             ++asked;
             return Bytes();
         });

@@ -50,8 +50,8 @@ TEST_CASE("ended segments are cut to what they hold, at the latest by the next o
     const auto journal = open_journal(dir.fd());
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     for (std::size_t i = 0; i + 1 < files.size(); ++i) {
-        const auto used = *parse_segment_name(files[i + 1].filename().string()) -
-                          *parse_segment_name(files[i].filename().string());
+        const auto used =
+            *parse_segment_name(files[i + 1].filename().string()) - *parse_segment_name(files[i].filename().string());
         while (std::filesystem::file_size(files[i]) != used && std::chrono::steady_clock::now() < deadline) {
             ::usleep(1000);
         }
@@ -69,7 +69,7 @@ TEST_CASE("an open journal holds the space of the segment it writes") {
 
 TEST_CASE("views give the bytes of the frames, whatever the position") {
     const TempDir dir;
-    const auto journal = open_journal(dir.fd(), {.segment_bytes = 300});
+    const auto journal = open_journal(dir.fd(), kTiny);
     fill(*journal, 2);
     const auto all = bytes_from(*journal, Lsn());
     CHECK(all.size() == journal->tail().bytes());
@@ -143,7 +143,8 @@ TEST_CASE("segment sizes may change from start to start") {
     const TempDir dir;
     std::vector<std::string> expected;
     for (const std::uint64_t size : {1024u, 4096u, 200u, 65536u, 512u}) {
-        const auto journal = open_journal(dir.fd(), {.segment_bytes = size, .slots = static_cast<std::uint32_t>(1 + size % 7)});
+        const auto journal =
+            open_journal(dir.fd(), {.segment_bytes = size, .slots = static_cast<std::uint32_t>(1 + size % 7)});
         for (int i = 0; i < 30; ++i) {
             expected.push_back(std::to_string(size) + "/" + std::to_string(i));
             REQUIRE(put(*journal, expected.back()));

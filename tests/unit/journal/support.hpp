@@ -24,6 +24,8 @@
 namespace tdfs::test {
 
 inline constexpr JournalOptions kSmall{.segment_bytes = 1024, .slots = 8};
+inline constexpr JournalOptions kTiny{.segment_bytes = 300, .slots = 1};
+inline constexpr JournalOptions kPage{.segment_bytes = 4096, .slots = 1};
 
 inline std::unique_ptr<Journal> open_journal(int dir, const JournalOptions& options = kSmall, Lsn first = Lsn(),
                                              bool same_boot = true, const Resolver& resolve = {}) {

@@ -15,7 +15,8 @@ constexpr int kWriters = 4;
 constexpr int kPerWriter = 1500;
 
 std::string text_of(int writer, int number, std::size_t filling) {
-    return std::to_string(writer) + " " + std::to_string(number) + " " + std::string(filling, static_cast<char>('a' + number % 26));
+    return std::to_string(writer) + " " + std::to_string(number) + " " +
+           std::string(filling, static_cast<char>('a' + number % 26));
 }
 
 void write_all_of(Journal& journal, int writer, std::uint64_t seed) {

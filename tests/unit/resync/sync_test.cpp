@@ -278,7 +278,7 @@ TEST_CASE("a resync that was cut off anywhere goes on cheaply") {
     for (int i = 0; i < 60; ++i) write_file(master.path("f" + std::to_string(i)), noise(20'000, static_cast<unsigned>(i)));
     fs::create_directory(master.path("d"));
     write_file(master.path("d/big"), noise(3'000'000, 77));
-    for (const std::size_t cut : {1, 3, 5, 40, 70, 120, 130}) {
+    for (const auto cut : std::vector<std::size_t>{1, 3, 5, 40, 70, 120, 130}) {
         INFO("cut after " << cut);
         const TempDir replica;
         Course course;
