@@ -62,4 +62,13 @@ SysResult<void> set_attributes(int fd, AttributesRecord& r) {
     return {};
 }
 
+std::uint32_t without_set_id(const FileInfo& info, const std::function<bool(gid_t)>& in_group) {
+    std::uint32_t mode = info.mode & 07777;
+    mode &= ~static_cast<std::uint32_t>(S_ISUID);
+    if ((mode & S_ISGID) != 0 && ((mode & S_IXGRP) != 0 || !in_group(info.gid))) {
+        mode &= ~static_cast<std::uint32_t>(S_ISGID);
+    }
+    return mode;
+}
+
 }  // namespace tdfs::effects

@@ -1,6 +1,9 @@
 // Effects on the backing directory that can be repeated: used by the operations, and again by recovery.
 #pragma once
 
+#include <functional>
+
+#include "common/os/file.hpp"
 #include "proto/errno.hpp"
 #include "proto/record.hpp"
 
@@ -15,5 +18,9 @@ SysResult<std::uint64_t> copy_range(int from, int to, const CopyRangeRecord& r);
 // set-id bits, as for any caller; the mode afterwards is put into r (kMode) in that case. On an error r.valid says
 // what was done before it.
 SysResult<void> set_attributes(int fd, AttributesRecord& r);
+
+// The permission bits that are left of `info`'s once someone who may not keep set-id bits has changed the file, by the kernel's rule:
+// setuid goes; setgid goes if the group may execute, or the caller (in_group) is not in it.
+std::uint32_t without_set_id(const FileInfo& info, const std::function<bool(gid_t)>& in_group);
 
 }  // namespace tdfs::effects

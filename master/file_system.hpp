@@ -4,6 +4,7 @@
 
 #include <sys/statvfs.h>
 
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,9 @@ struct Caller {
     gid_t gid = 0;
     mode_t umask = 0;
 };
+
+// Given where the caller may not keep set-id bits of what it changes: whether it is in a group (asked rarely).
+using InGroup = std::function<bool(gid_t)>;
 
 // An object and its attributes; the kernel holds one more reference to the node now.
 struct Found {
@@ -59,9 +63,9 @@ struct AttributeChange {
     std::uint32_t gid = 0;
     std::uint64_t size = 0;
     bool set_atime = false;
-    std::int64_t atime_ns = 0;
+    timespec atime{};
     std::int64_t mtime_ns = 0;
-    bool kill_suidgid = false;  // a change of size by someone who may not keep set-id bits
+    const InGroup* kill_suidgid = nullptr;  // a change of size by someone who may not keep set-id bits
 };
 
 // Order of every changing operation: locks (locks.hpp), look at what stands there, begin (journal), effect, node table,
@@ -91,13 +95,13 @@ class FileSystem {
     SysResult<std::size_t> read(OpenFile& file, std::span<std::byte> out, std::uint64_t offset);
     struct WriteHow {
         bool append = false;         // at the end of the file, wherever that is now
-        bool kill_suidgid = false;   // the writer may not keep set-id bits
+        const InGroup* kill_suidgid = nullptr;  // the writer may not keep set-id bits
         bool durable = false;        // O_SYNC, O_DSYNC
     };
     SysResult<std::size_t> write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how);
-    SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length, bool kill_suidgid);
+    SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length, const InGroup* kill_suidgid);
     SysResult<std::size_t> copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to, std::uint64_t to_offset,
-                                      std::uint64_t length);
+                                      std::uint64_t length, const InGroup* kill_suidgid);
     SysResult<std::uint64_t> seek(OpenFile& file, std::uint64_t offset, int whence);
     SysResult<void> fsync(OpenFile& file, bool data_only);
 
@@ -130,7 +134,7 @@ class FileSystem {
     SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending, CreateRecord& r);
     SysResult<void> make_durable();
     SysResult<void> publish_unnamed(Node* node, const FileInfo& info, const std::string& stage_path);
-    SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path);
+    SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path, const InGroup& in_group);
     // The path to record for a change of `node` (locked): nullopt if it has no name any more; EAGAIN if it lives on under a name
     // that is not known yet, see find_name().
     SysResult<std::optional<std::string>> recorded_path(Node* node, int fd);

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "master/effects.hpp"
 #include "master/file_system.hpp"
 #include "proto/path.hpp"
@@ -31,9 +33,9 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
     const int object = file != nullptr ? file->fd.get() : fd->get();
 
     if (change.set_atime) {  // not replicated
-        const timespec times[2] = {{change.atime_ns / 1'000'000'000, change.atime_ns % 1'000'000'000}, {0, UTIME_OMIT}};
+        const std::array<timespec, 2> times{change.atime, timespec{0, UTIME_OMIT}};
         const std::string self = "/proc/self/fd/" + std::to_string(object);
-        if (::utimensat(AT_FDCWD, self.c_str(), times, 0) != 0) return fail_last();
+        if (::utimensat(AT_FDCWD, self.c_str(), times.data(), 0) != 0) return fail_last();
     }
     AttributesRecord r;
     r.object = node->id;
@@ -43,13 +45,11 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
     r.gid = change.gid;
     r.size = change.size;
     r.mtime_ns = change.mtime_ns;
-    if (change.kill_suidgid && (r.valid & AttributesRecord::kMode) == 0) {
-        const auto info = stat_fd(object);
-        if (!info) return fail(info.error());
-        const std::uint32_t mode = info->mode & 07777;
-        r.mode = mode & ~static_cast<std::uint32_t>(S_ISUID);
-        if ((mode & S_IXGRP) != 0) r.mode &= ~static_cast<std::uint32_t>(S_ISGID);
-        if (r.mode != mode) r.valid |= AttributesRecord::kMode;
+    const auto before = stat_fd(object);
+    if (!before) return fail(before.error());
+    if (change.kill_suidgid != nullptr && (r.valid & AttributesRecord::kMode) == 0) {
+        r.mode = effects::without_set_id(*before, *change.kill_suidgid);
+        if (r.mode != (before->mode & 07777)) r.valid |= AttributesRecord::kMode;
     }
     if (r.valid != 0) {
         auto path = nodes_.path(node);

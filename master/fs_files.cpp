@@ -172,12 +172,11 @@ auto FileSystem::with_object(Node* node, Change&& change) {
     }
 }
 
-SysResult<void> FileSystem::kill_privileges(Node* node, int fd, const std::optional<std::string>& path) {
+SysResult<void> FileSystem::kill_privileges(Node* node, int fd, const std::optional<std::string>& path,
+                                            const InGroup& in_group) {
     const auto info = stat_fd(fd);
     if (!info) return fail(info.error());
-    std::uint32_t mode = info->mode & 07777;
-    mode &= ~static_cast<std::uint32_t>(S_ISUID);
-    if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
+    const std::uint32_t mode = effects::without_set_id(*info, in_group);
     if (mode == (info->mode & 07777)) return {};
     if (!path) return change_mode(fd, mode);
     AttributesRecord r;
@@ -198,8 +197,8 @@ SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uin
     auto written = with_object(node, [&]() -> SysResult<std::size_t> {
         const auto path = recorded_path(node, fd);
         if (!path) return fail(path.error());
-        if (how.kill_suidgid) {
-            if (const auto killed = kill_privileges(node, fd, *path); !killed) return fail(killed.error());
+        if (how.kill_suidgid != nullptr) {
+            if (const auto killed = kill_privileges(node, fd, *path, *how.kill_suidgid); !killed) return fail(killed.error());
         }
         std::uint64_t at = offset;
         if (how.append) {
@@ -226,13 +225,13 @@ SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uin
 }
 
 SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length,
-                                      bool kill_suidgid) {
+                                      const InGroup* kill_suidgid) {
     Node* const node = file.node;
     return with_object(node, [&]() -> SysResult<void> {
         const auto path = recorded_path(node, file.fd.get());
         if (!path) return fail(path.error());
-        if (kill_suidgid) {
-            if (const auto killed = kill_privileges(node, file.fd.get(), *path); !killed) return killed;
+        if (kill_suidgid != nullptr) {
+            if (const auto killed = kill_privileges(node, file.fd.get(), *path, *kill_suidgid); !killed) return killed;
         }
         FallocateRecord r{node->id, {}, static_cast<std::uint32_t>(mode), offset, length};
         if (!*path) return effects::fallocate(file.fd.get(), r);
@@ -247,7 +246,7 @@ SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t of
 }
 
 SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
-                                              std::uint64_t to_offset, std::uint64_t length) {
+                                              std::uint64_t to_offset, std::uint64_t length, const InGroup* kill_suidgid) {
     Node* const node = to.node;
     // A source that has no name is not on the replicas: the kernel then copies by reading and writing.
     if (!nodes_.has_name(from.node)) return fail(EOPNOTSUPP);
@@ -256,6 +255,10 @@ SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from
     const auto from_path = nodes_.path(from.node);
     const auto path = nodes_.path(node);
     if (!from_path || !path) return fail(EOPNOTSUPP);
+    if (kill_suidgid != nullptr) {
+        const auto killed = kill_privileges(node, to.fd.get(), std::optional<std::string>(*path), *kill_suidgid);
+        if (!killed) return fail(killed.error());
+    }
     CopyRangeRecord r{node->id, *from_path, *path, from_offset, to_offset, std::min(length, kMaxCopyBytes)};
     auto pending = mutator_.begin(r, node->id.ino, from.node->id.ino);
     if (!pending) return fail(pending.error());

@@ -9,10 +9,13 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <type_traits>
 
+#include "master/effects.hpp"
 #include "master/mount.hpp"
 #include "proto/record.hpp"
 
@@ -66,7 +69,15 @@ struct FuseOps {
         }
         return t;
     }
-    static std::int64_t to_ns(const timespec& t) { return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; }
+    // Times beyond the years 1677 to 2262 are recorded as the nearest that 64 bits of nanoseconds hold.
+    static std::int64_t to_ns(const timespec& t) {
+        std::int64_t ns = 0;
+        if (__builtin_mul_overflow(std::int64_t{t.tv_sec}, std::int64_t{1'000'000'000}, &ns) ||
+            __builtin_add_overflow(ns, std::int64_t{t.tv_nsec}, &ns)) {
+            return t.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
+        }
+        return ns;
+    }
 
     static struct stat to_stat(const FileInfo& info) {
         struct stat st {};
@@ -304,9 +315,10 @@ struct FuseOps {
         }
     }
     static void write(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* fi) {
+        const InGroup in_group = [req](gid_t gid) { return is_in_group(req, gid); };
         FileSystem::WriteHow how;
         how.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
-        how.kill_suidgid = kills_suidgid(req, fi);
+        if (kills_suidgid(req, fi)) how.kill_suidgid = &in_group;
         how.durable = (fi->flags & O_DSYNC) != 0 && !fi->writepage;
         const auto n = fs(req).write(file(fi), std::as_bytes(std::span(data, size)), static_cast<std::uint64_t>(offset), how);
         if (!n) {
@@ -316,20 +328,24 @@ struct FuseOps {
         fuse_session* const session = mount(req).session_;
         fuse_reply_write(req, *n);
         // The kernel's idea of the mode may be older than the bits that have just gone.
-        if (how.kill_suidgid) fuse_lowlevel_notify_inval_inode(session, ino, -1, 0);
+        if (how.kill_suidgid != nullptr) fuse_lowlevel_notify_inval_inode(session, ino, -1, 0);
     }
     static void fsync(fuse_req_t req, fuse_ino_t, int data_only, fuse_file_info* fi) {
         reply_status(req, fs(req).fsync(file(fi), data_only != 0));
     }
     static void flush(fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, ENOSYS); }
     static void fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* fi) {
+        const InGroup in_group = [req](gid_t gid) { return is_in_group(req, gid); };
         reply_status(req, fs(req).fallocate(file(fi), mode, static_cast<std::uint64_t>(offset),
-                                            static_cast<std::uint64_t>(length), fuse_req_ctx(req)->uid != 0));
+                                            static_cast<std::uint64_t>(length),
+                                            fuse_req_ctx(req)->uid != 0 ? &in_group : nullptr));
     }
     static void copy_file_range(fuse_req_t req, fuse_ino_t, off_t from_offset, fuse_file_info* from, fuse_ino_t,
                                 off_t to_offset, fuse_file_info* to, size_t length, int) {
+        const InGroup in_group = [req](gid_t gid) { return is_in_group(req, gid); };
         const auto n = fs(req).copy_range(file(from), static_cast<std::uint64_t>(from_offset), file(to),
-                                          static_cast<std::uint64_t>(to_offset), length);
+                                          static_cast<std::uint64_t>(to_offset), length,
+                                          fuse_req_ctx(req)->uid != 0 ? &in_group : nullptr);
         n ? fuse_reply_write(req, *n) : fuse_reply_err(req, n.error().value());
     }
     static void lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* fi) {
@@ -343,6 +359,7 @@ struct FuseOps {
         reply_attributes(req, fs(req).attributes(node(req, ino)));
     }
     static void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse_file_info* fi) {
+        const InGroup in_group = [req](gid_t gid) { return is_in_group(req, gid); };
         AttributeChange c;
         const auto has = [&](int bit) { return (to_set & bit) != 0; };
         if (has(FUSE_SET_ATTR_MODE)) c.valid |= AttributesRecord::kMode;
@@ -359,10 +376,28 @@ struct FuseOps {
         ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
         c.mtime_ns = to_ns(has(FUSE_SET_ATTR_MTIME_NOW) ? now : attr->st_mtim);
         c.set_atime = has(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW);
-        c.atime_ns = to_ns(has(FUSE_SET_ATTR_ATIME_NOW) ? now : attr->st_atim);
+        c.atime = has(FUSE_SET_ATTR_ATIME_NOW) ? now : attr->st_atim;
 #ifdef TDFS_FUSE_317
-        c.kill_suidgid = has(FUSE_SET_ATTR_SIZE) && has(FUSE_SET_ATTR_KILL_SUID);
+        if (has(FUSE_SET_ATTR_SIZE) && has(FUSE_SET_ATTR_KILL_SUID)) c.kill_suidgid = &in_group;
 #endif
+        if (c.valid == 0 && !c.set_atime) {
+            // chown of nothing: the kernel asks for no change, and leaves it to us that set-id bits go, and whose they are.
+            const auto info = fs(req).attributes(node(req, ino));
+            if (!info) {
+                fuse_reply_err(req, info.error().value());
+                return;
+            }
+            const uid_t uid = fuse_req_ctx(req)->uid;
+            if (info->is_regular() && uid != 0) {
+                c.kill_suidgid = &in_group;
+                if (uid != info->uid && effects::without_set_id(*info, in_group) != (info->mode & 07777)) {
+                    fuse_reply_err(req, EPERM);
+                    return;
+                }
+            }
+            c.valid = AttributesRecord::kUid;
+            c.uid = info->uid;
+        }
         OpenFile* const open_file = fi != nullptr ? &file(fi) : nullptr;
         reply_attributes(req, fs(req).set_attributes(node(req, ino), open_file, c));
     }

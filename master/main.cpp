@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -83,8 +84,10 @@ std::string host_name() {
 
 int run(const MasterOptions& options) {
     block_signals();
+    // The background's working directory is another one; the log may be opened again there.
+    const std::string log_file = options.log_file.empty() ? "" : std::filesystem::absolute(options.log_file).string();
     Background background(options.foreground);
-    if (auto ok = start_logging("tdfs", options.foreground, options.log_file, options.log_level); !ok) {
+    if (auto ok = start_logging("tdfs", options.foreground, log_file, options.log_level); !ok) {
         return complain(ok.error(), kFailed);
     }
     if (auto ok = prepare_process(); !ok) return complain(ok.error(), kFailed);

@@ -123,8 +123,8 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
         const auto generation = map->durable_generation.load();
         const auto& durable = map->durable[generation & 1];
         kept = load(durable.point);
-        has_kept = generation != 0 &&
-                   durable.checksum.load() == point_checksum(kept.lsn.bytes(), kept.time_ns, kept.count);
+        has_kept =
+            generation != 0 && durable.checksum.load() == point_checksum(kept.lsn.bytes(), kept.time_ns, kept.count);
         if (generation != 0 && !has_kept) state->found_ = Found::kUnusable;
     }
     std::memset(at, 0, kFileBytes);
@@ -140,7 +140,8 @@ AppliedState::~AppliedState() { ::munmap(map_, kFileBytes); }
 bool AppliedState::valid() const { return map_->valid.load(std::memory_order_acquire) != 0; }
 
 AppliedPoint AppliedState::point() const {
-    return load_current(map_->generation, map_->points, [](const Layout::Point& p) -> const Layout::Point& { return p; });
+    return load_current(map_->generation, map_->points,
+                        [](const Layout::Point& p) -> const Layout::Point& { return p; });
 }
 
 AppliedPoint AppliedState::durable_point() const {

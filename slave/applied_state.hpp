@@ -26,8 +26,8 @@ struct StartedNote {
 };
 
 // Invariant: whichever instruction a kill -9 falls on, the file tells one moment whole (never the lsn of one and the
-// time of another), and an effect whose note is missing has not been started. Stores are plain memory stores, so the file
-// outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is
+// time of another), and an effect whose note is missing has not been started. Stores are plain memory stores, so the
+// file outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is
 // checksummed and synced. A file of another boot is therefore read by its checkpoint.
 //
 // start(), clear_started() and advance() belong to the replay thread, checkpoint() to the checkpointer, reset() and

@@ -1,5 +1,6 @@
 // Stages of one record: refused paths; the note, where the effect cannot be repeated; the effect; what has to be
-// corrected after it; the caches are told. This file holds the records that change names, applier_content.cpp the others.
+// corrected after it; the caches are told. This file holds the records that change names, applier_content.cpp the
+// others.
 #include "slave/applier.hpp"
 
 #include <fcntl.h>
@@ -166,7 +167,8 @@ Applied Applier::exchange(const RenameRecord& r, const Place& from, const Place&
     const bool done = noted && one->object.ino == noted->other_ino && other->object.ino == noted->ino;
     if (!done) {
         note({one->object.ino, other->object.ino});
-        if (auto swapped = rename_at(from, to, kRenameExchange); !swapped) return not_started("exchange", swapped.error());
+        if (auto swapped = rename_at(from, to, kRenameExchange); !swapped)
+            return not_started("exchange", swapped.error());
     }
     step(ApplyStep::kMade);
     tree_.exchanged(r.path, r.new_path);

@@ -34,8 +34,8 @@ using Applied = Result<void, ApplyError>;
 //
 // Most records may simply be repeated. The others (create, link, unlink, rmdir, rename, exchange) note in the
 // applied state that they are about to start, and where that does not tell enough, which inodes stand at the names. A
-// record found noted is resolved by looking. A record that was not noted and meets another tree than it expects (a foreign
-// change) fails, and may be tried again later.
+// record found noted is resolved by looking. A record that was not noted and meets another tree than it expects (a
+// foreign change) fails, and may be tried again later.
 //
 // Used by one thread at a time, which it prepares for creating files (see Creator). `state` and `root` outlive it.
 class Applier {

@@ -1,4 +1,5 @@
-// The records that change an object in place. Each may be repeated, whole or from any point within, with the same result.
+// The records that change an object in place. Each may be repeated, whole or from any point within, with the same
+// result.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@ namespace {
 
 constexpr std::size_t kPieceBytes = 1024 * 1024;
 constexpr std::size_t kCopyPieceBytes = 128 * 1024 * 1024;
-constexpr std::uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16, kUnshare = 64;  // FALLOC_FL_*: part of the format
+constexpr std::uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16,
+                        kUnshare = 64;  // FALLOC_FL_*: part of the format
 constexpr std::uint32_t kPermissions = 07777;
 constexpr std::uint32_t kAnyMode = 0xffffffff;
 constexpr std::uint64_t kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
@@ -103,7 +105,8 @@ Applied Applier::run(const FallocateRecord& r) {
 }
 
 Applied Applier::run(const CopyRangeRecord& r) {
-    if (r.from_offset > kMaxOffset || r.offset > kMaxOffset || r.length > kMaxOffset - std::max(r.offset, r.from_offset)) {
+    if (r.from_offset > kMaxOffset || r.offset > kMaxOffset ||
+        r.length > kMaxOffset - std::max(r.offset, r.from_offset)) {
         return apply_error("copy", Errno(EFBIG));
     }
     const auto from = tree_.readable(r.from_path);

@@ -76,7 +76,8 @@ void Checkpointer::run() {
             lock.lock();
             continue;
         }
-        // With all that came synced, applied and checkpointed, only received() ends the sleep: an idle replica does nothing.
+        // With all that came synced, applied and checkpointed, only received() ends the sleep: an idle replica does
+        // nothing.
         const bool idle = !unsynced_ && spool_.tail() <= state_.durable_point().lsn;
         if (idle) {
             wake_.wait(lock, [this] { return stop_ || sync_asked_ || unsynced_.load(); });

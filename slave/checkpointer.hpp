@@ -21,9 +21,9 @@ struct CheckpointOptions {
     std::uint64_t checkpoint_every_bytes = 256ull << 20;
 };
 
-// What was received is synced every second, and at once where the master asked for it (a SyncRecord); what was applied is
-// synced every ten seconds, and becomes the checkpoint. The spool is dropped up to the checkpoint and no further, so that
-// whatever a power loss takes from the replica is still in the spool.
+// What was received is synced every second, and at once where the master asked for it (a SyncRecord); what was
+// applied is synced every ten seconds, and becomes the checkpoint. The spool is dropped up to the checkpoint and no
+// further, so that whatever a power loss takes from the replica is still in the spool.
 //
 // Owned by the replica, which alone starts and stops it; received() and request_sync() from any thread. All references
 // outlive it.

@@ -25,8 +25,8 @@ void prepare_thread() {
     if (bits >= 0) static_cast<void>(::prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP));
 }
 
-// The calling thread creates under these ids while this lives. The plain system calls: the C library's would set them for
-// all threads. They know no error: without the right nothing changes, and correct() will see it.
+// The calling thread creates under these ids while this lives. The plain system calls: the C library's would set them
+// for all threads. They know no error: without the right nothing changes, and correct() will see it.
 class CreatingAs {
   public:
     CreatingAs(std::uint32_t uid, std::uint32_t gid) : other_uid_(uid != own_uid_), other_gid_(gid != own_gid_) {
@@ -55,14 +55,22 @@ SysResult<OwnFd> Creator::make(const Place& at, const CreateRecord& r) {
     const std::uint32_t permissions = r.mode & kPermissions;
     int failed = 0;
     switch (r.mode & S_IFMT) {
-        case S_IFREG: return open_at(at.dir, at.name, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY, permissions);
-        case S_IFDIR: failed = ::mkdirat(at.dir, name, permissions); break;
-        case S_IFLNK: failed = ::symlinkat(std::string(as_text(r.target)).c_str(), at.dir, name); break;
+        case S_IFREG:
+            return open_at(at.dir, at.name, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY, permissions);
+        case S_IFDIR:
+            failed = ::mkdirat(at.dir, name, permissions);
+            break;
+        case S_IFLNK:
+            failed = ::symlinkat(std::string(as_text(r.target)).c_str(), at.dir, name);
+            break;
         case S_IFIFO:
         case S_IFSOCK:
         case S_IFCHR:
-        case S_IFBLK: failed = ::mknodat(at.dir, name, r.mode, r.rdev); break;
-        default: return fail(EINVAL);
+        case S_IFBLK:
+            failed = ::mknodat(at.dir, name, r.mode, r.rdev);
+            break;
+        default:
+            return fail(EINVAL);
     }
     if (failed != 0) return fail_last();
     return OwnFd();
@@ -103,7 +111,8 @@ SysResult<bool> Creator::looks_new(const Place& at, const CreateRecord& r) {
     if (!is) return fail(is.error());
     if ((is->mode & S_IFMT) != (r.mode & S_IFMT)) return false;
     switch (r.mode & S_IFMT) {
-        case S_IFREG: return is->size == 0 && is->links == 1;
+        case S_IFREG:
+            return is->size == 0 && is->links == 1;
         case S_IFLNK: {
             const auto target = read_link_at(at.dir, at.name);
             if (!target) return fail(target.error());
@@ -117,8 +126,10 @@ SysResult<bool> Creator::looks_new(const Place& at, const CreateRecord& r) {
             return names->empty();
         }
         case S_IFCHR:
-        case S_IFBLK: return is->rdev == r.rdev && is->links == 1;
-        default: return is->links == 1;
+        case S_IFBLK:
+            return is->rdev == r.rdev && is->links == 1;
+        default:
+            return is->links == 1;
     }
 }
 

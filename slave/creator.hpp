@@ -10,9 +10,10 @@
 
 namespace tdfs {
 
-// An object that is seen with another owner first could be opened by the wrong one, and a chown after the fact is a second
-// step. So the thread creates under the file system ids of the record (SECBIT_NO_SETUID_FIXUP keeps its capabilities),
-// with a umask of 0 of its own; what a set-group-id parent or missing privileges made different is corrected at once.
+// An object that is seen with another owner first could be opened by the wrong one, and a chown after the fact is a
+// second step. So the thread creates under the file system ids of the record (SECBIT_NO_SETUID_FIXUP keeps its
+// capabilities), with a umask of 0 of its own; what a set-group-id parent or missing privileges made different is
+// corrected at once.
 //
 // The umask is the calling thread's own from the first call on, and the ids for the length of each call. Not
 // thread-safe; owned by the applier.

@@ -11,8 +11,8 @@
 
 namespace tdfs {
 
-// Holds at most `limit` descriptors, dropping the one that was used longest ago. The keys are ordered, so that forgetting
-// everything beneath a directory costs no more than what is forgotten.
+// Holds at most `limit` descriptors, dropping the one that was used longest ago. The keys are ordered, so that
+// forgetting everything beneath a directory costs no more than what is forgotten.
 //
 // Whoever changes names in the tree tells the cache, else a descriptor outlives its path. A descriptor that was handed
 // out is good until the next call that is not find(). Not thread-safe; owned by the replica tree.

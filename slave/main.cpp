@@ -1,7 +1,7 @@
 // tdfs_slave: the slave daemon. Builds everything, hands references down, waits, and takes it apart in order.
 //
-// Order of the start: command line; fork; log; checks that change nothing; the state directory and its lock; replica and
-// spool; the port; control socket; replay; ready. The exit statuses are documented in README.md.
+// Order of the start: command line; fork; log; checks that change nothing; the state directory and its lock; replica
+// and spool; the port; control socket; replay; ready. The exit statuses are documented in README.md.
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -66,8 +66,9 @@ Result<OwnFd, std::string> open_place(const SlaveOptions& options) {
     if (!options.state_dir.empty()) {
         const auto inside = is_strictly_beneath(options.state_dir, options.directory);
         if (!inside) return Unexpected(inside.error());
-        if (*inside) return Unexpected("--state-dir " + options.state_dir + " lies inside " + options.directory +
-                                       ": leave it away (the state is then in .tdfs), or put it elsewhere");
+        if (*inside)
+            return Unexpected("--state-dir " + options.state_dir + " lies inside " + options.directory +
+                              ": leave it away (the state is then in .tdfs), or put it elsewhere");
     }
     if (!has_marker(dir->get())) {
         if (auto ok = check_content(dir->get(), options); !ok) return Unexpected(ok.error());
@@ -91,8 +92,9 @@ int serve(const SlaveOptions& options, Background& background, StateDir& state, 
     listen.nodelay = options.nodelay;
     auto subscriber = Subscriber::listen(listen, replica);
     if (!subscriber) return complain(subscriber.error(), kFailed);
-    const std::string shown = (options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]") +
-                              ":" + std::to_string((*subscriber)->bound_port());
+    const std::string shown =
+        (options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]") + ":" +
+        std::to_string((*subscriber)->bound_port());
 
     const OwnFd stop(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!stop) return complain("no event descriptor: " + Errno::last().text(), kFailed);

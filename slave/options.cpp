@@ -53,19 +53,19 @@ bool is_port(std::string_view text) {
 cxxopts::Options definition() {
     cxxopts::Options options("tdfs_slave");
     const auto text = [] { return cxxopts::value<std::string>(); };
-    options.add_options()                              //
-        ("m", "", text())                              //
-        ("l", "", text())                              //
-        ("n", "")                                      //
-        ("f", "")                                      //
-        ("h,help", "")                                 //
-        ("version", "")                                //
-        ("adopt", "")                                  //
-        ("state-dir", "", text())                      //
-        ("spool-limit", "", text())                    //
-        ("keep-spool", "", text())                     //
-        ("segment-bytes", "", text())                  // for tests
-        ("log-file", "", text())                       //
+    options.add_options()              //
+        ("m", "", text())              //
+        ("l", "", text())              //
+        ("n", "")                      //
+        ("f", "")                      //
+        ("h,help", "")                 //
+        ("version", "")                //
+        ("adopt", "")                  //
+        ("state-dir", "", text())      //
+        ("spool-limit", "", text())    //
+        ("keep-spool", "", text())     //
+        ("segment-bytes", "", text())  // for tests
+        ("log-file", "", text())       //
         ("log-level", "", text());
     return options;
 }

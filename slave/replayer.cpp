@@ -1,5 +1,5 @@
-// Stages, all in one thread: read a frame and verify it (JournalReader); expand and decode it; apply it; move the applied
-// position; tell.
+// Stages, all in one thread: read a frame and verify it (JournalReader); expand and decode it; apply it; move the
+// applied position; tell.
 #include "slave/replayer.hpp"
 
 #include <poll.h>
@@ -86,11 +86,21 @@ void Replayer::run() {
         const Lsn at = reader.position();
         FrameView frame;
         switch (reader.next(frame)) {
-            case Status::kFrame: next = apply(frame, scratch); break;
-            case Status::kAtTail: next = wait_for_frames(at); break;
-            case Status::kGone: next = damaged(at, "the spool begins later"); break;
-            case Status::kDamaged: next = damaged(at, "a frame of the spool does not verify"); break;
-            case Status::kError: next = stalled(at, "read the spool", reader.error().text()); break;
+            case Status::kFrame:
+                next = apply(frame, scratch);
+                break;
+            case Status::kAtTail:
+                next = wait_for_frames(at);
+                break;
+            case Status::kGone:
+                next = damaged(at, "the spool begins later");
+                break;
+            case Status::kDamaged:
+                next = damaged(at, "a frame of the spool does not verify");
+                break;
+            case Status::kError:
+                next = stalled(at, "read the spool", reader.error().text());
+                break;
         }
     }
 }

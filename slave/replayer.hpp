@@ -24,11 +24,11 @@ struct ReplayStatus {
 };
 
 // Applies the frames of the spool in order, from the applied position on, and moves that position after each.
-// A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said once. A
-// frame that cannot be read or understood ends it (kDamaged): only a resync helps.
+// A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said
+// once. A frame that cannot be read or understood ends it (kDamaged): only a resync helps.
 //
-// Owned by the replica, which alone starts and stops it; status() from any thread. `spool`, `state` and `applier` outlive
-// it, and nobody else applies anything while it runs.
+// Owned by the replica, which alone starts and stops it; status() from any thread. `spool`, `state` and `applier`
+// outlive it, and nobody else applies anything while it runs.
 class Replayer {
   public:
     // `on_progress` is called from the thread: at the tail, every 50 ms of work, and when the state changes.

@@ -170,26 +170,34 @@ Epoch Replica::epoch_of(Lsn lsn) const {
 
 Replica::Shown Replica::shown() const {
     switch (mode_) {
-        case Mode::kFresh: return {ReplicaState::kFresh, ""};
-        case Mode::kResyncing: return {ReplicaState::kResyncing, resync_error_};
-        case Mode::kDamaged: return {ReplicaState::kDamaged, damage_};
-        case Mode::kRunning: break;
+        case Mode::kFresh:
+            return {ReplicaState::kFresh, ""};
+        case Mode::kResyncing:
+            return {ReplicaState::kResyncing, resync_error_};
+        case Mode::kDamaged:
+            return {ReplicaState::kDamaged, damage_};
+        case Mode::kRunning:
+            break;
     }
     auto replay = replayer_->status();
     switch (replay.state) {
-        case ReplayStatus::State::kStalled: return {ReplicaState::kStalled, std::move(replay.error)};
-        case ReplayStatus::State::kDamaged: return {ReplicaState::kDamaged, std::move(replay.error)};
-        default: return {ReplicaState::kStreaming, ""};
+        case ReplayStatus::State::kStalled:
+            return {ReplicaState::kStalled, std::move(replay.error)};
+        case ReplayStatus::State::kDamaged:
+            return {ReplicaState::kDamaged, std::move(replay.error)};
+        default:
+            return {ReplicaState::kStreaming, ""};
     }
 }
 
 Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     const std::lock_guard lock(mutex_);
     if (identity_.volume.valid() && identity_.volume != hello.volume) {
-        return trouble("this replica (" + options_.name + ") belongs to volume " + identity_.volume.text() + ", but " +
-                       hello.name + " serves volume " + hello.volume.text() +
-                       "; to give it to that master, stop tdfs_slave, remove .tdfs from the directory and start it with "
-                       "--adopt");
+        return trouble(
+            "this replica (" + options_.name + ") belongs to volume " + identity_.volume.text() + ", but " +
+            hello.name + " serves volume " + hello.volume.text() +
+            "; to give it to that master, stop tdfs_slave, remove .tdfs from the directory and start it with "
+            "--adopt");
     }
     Welcome answer;
     answer.format = format_hash();
@@ -237,7 +245,8 @@ Result<void, std::string> Replica::receive(ByteView frames) {
         if (state == ReplicaState::kDamaged) return {};  // the master has not heard yet; a resync will bring it
         if (mode_ != Mode::kRunning) return trouble("journal frames came before the resync was through");
     }
-    if (auto done = spool_->append(frames); !done) return trouble("the spool cannot be written: " + done.error().text());
+    if (auto done = spool_->append(frames); !done)
+        return trouble("the spool cannot be written: " + done.error().text());
     checkpointer_->received();
     if (asks_for_sync(frames)) checkpointer_->request_sync();
     return {};
@@ -298,9 +307,9 @@ Replica::Waited Replica::wait_applied(const Position& at, std::chrono::milliseco
     std::unique_lock lock(mutex_);
     for (;;) {
         // An epoch that is not known yet may come with the next connection, or with the resync under way.
-        const bool known = std::any_of(identity_.history.begin(), identity_.history.end(), [&](const EpochStart& start) {
-            return start.epoch == at.epoch && start.first_lsn <= at.lsn;
-        });
+        const bool known =
+            std::any_of(identity_.history.begin(), identity_.history.end(),
+                        [&](const EpochStart& start) { return start.epoch == at.epoch && start.first_lsn <= at.lsn; });
         if (mode_ == Mode::kRunning && known && applied_->point().lsn >= at.lsn) return Waited::kApplied;
         if (cancelled() || stopping_) return Waited::kCancelled;
         const auto now = std::chrono::steady_clock::now();

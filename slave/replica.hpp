@@ -23,7 +23,7 @@
 namespace tdfs {
 
 struct ReplicaOptions {
-    std::string name;                             // of this machine and directory, told to the master
+    std::string name;                              // of this machine and directory, told to the master
     std::uint64_t spool_limit_bytes = 4ull << 30;  // of what is received and not applied
     JournalOptions spool;
     CheckpointOptions checkpoints;
@@ -50,8 +50,8 @@ struct ReplicaStatus {
 };
 
 // Modes: fresh (no volume yet), running (the tree is a prefix of the master's history), resyncing (it is not, and no
-// position is known), damaged (it was running and cannot go on). From damaged only a resync leads on; that one is needed
-// is saved before anything else, so it survives kills and power losses.
+// position is known), damaged (it was running and cannot go on). From damaged only a resync leads on; that one is
+// needed is saved before anything else, so it survives kills and power losses.
 //
 // Invariants: outside of mode running neither the replayer nor the checkpointer runs, and ack() claims no position; a
 // resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
@@ -78,7 +78,8 @@ class Replica : public ReplicaPort {
     [[nodiscard]] int ack_event() const override { return event_.get(); }
 
     [[nodiscard]] ReplicaStatus status() const;
-    // Waits until everything before `at` is applied. kUnknown: the deadline came, and no master has told of such an epoch.
+    // Waits until everything before `at` is applied. kUnknown: the deadline came, and no master has told of such an
+    // epoch.
     enum class Waited { kApplied, kTimedOut, kUnknown, kCancelled };
     Waited wait_applied(const Position& at, std::chrono::milliseconds timeout, const std::function<bool()>& cancelled);
     [[nodiscard]] Journal& spool() { return *spool_; }
@@ -101,7 +102,7 @@ class Replica : public ReplicaPort {
     void resync_failed(const std::string& why);
     Result<void, std::string> empty_stage();
     [[nodiscard]] std::uint64_t unapplied_bytes() const;
-    [[nodiscard]] Shown shown() const;  // needs mutex_
+    [[nodiscard]] Shown shown() const;            // needs mutex_
     [[nodiscard]] Epoch epoch_of(Lsn lsn) const;  // needs mutex_
     Result<void, std::string> change_identity(const std::function<void(Identity&)>& change);
 

@@ -71,11 +71,14 @@ json SlaveService::wait(const ControlRequest& request) {
     if (!at) return error("the epoch is not 16 hex digits");
     const std::chrono::milliseconds timeout(std::min(*timeout_ms, kLongestWaitMs));
     switch (replica_.wait_applied(*at, timeout, request.cancelled)) {
-        case Replica::Waited::kApplied: return {{"ok", true}, {"position", to_text(*at)}};
-        case Replica::Waited::kTimedOut: return error("position " + to_text(*at) + " is not applied yet", kTimedOut);
+        case Replica::Waited::kApplied:
+            return {{"ok", true}, {"position", to_text(*at)}};
+        case Replica::Waited::kTimedOut:
+            return error("position " + to_text(*at) + " is not applied yet", kTimedOut);
         case Replica::Waited::kUnknown:
             return error("no master has told of the epoch of position " + to_text(*at), kTimedOut);
-        case Replica::Waited::kCancelled: break;
+        case Replica::Waited::kCancelled:
+            break;
     }
     return error("the daemon stops");
 }

@@ -86,6 +86,8 @@ SysResult<void> Journal::begin_anew(Lsn first) {
     for (const auto& segment : segments_) {
         if (auto done = unlink_segment(dir_.get(), segment->first()); !done) return done;
     }
+    // Otherwise a power loss might leave the new segment beside old ones, and the younger would be taken for the journal.
+    if (auto done = sync_directory(dir_.get()); !done) return done;
     auto segment = create_segment(dir_.get(), first);
     if (!segment) return fail(segment.error());
     segments_.clear();

@@ -1,13 +1,23 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include <limits>
+
 #include "common/os/file.hpp"
 
 namespace tdfs {
 
 namespace {
 
-std::int64_t to_ns(const statx_timestamp& t) { return t.tv_sec * 1'000'000'000 + t.tv_nsec; }
+// Times beyond the years 1677 to 2262 become the nearest that 64 bits of nanoseconds hold.
+std::int64_t to_ns(const statx_timestamp& t) {
+    std::int64_t ns = 0;
+    if (__builtin_mul_overflow(std::int64_t{t.tv_sec}, std::int64_t{1'000'000'000}, &ns) ||
+        __builtin_add_overflow(ns, std::int64_t{t.tv_nsec}, &ns)) {
+        return t.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
+    }
+    return ns;
+}
 
 FileInfo to_info(const struct statx& s) {
     FileInfo info;

@@ -74,6 +74,11 @@ void LinkGroups::drop_name(std::string_view name) {
     if (const auto at = by_name_.find(name); at != by_name_.end()) drop(at);
 }
 
+void LinkGroups::drop_name_unless(std::string_view name, const ObjectId& object, std::uint64_t ino) {
+    const auto at = by_name_.find(name);
+    if (at != by_name_.end() && (at->second != object || groups_[object].ino != ino)) drop(at);
+}
+
 void LinkGroups::drop_within(std::string_view path) {
     drop_name(path);
     const std::string beneath = std::string(path) + '/';

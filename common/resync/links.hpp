@@ -41,6 +41,7 @@ class LinkGroups {
 
     // The name does not stand for what it did any more. The group may end.
     void drop_name(std::string_view name);
+    void drop_name_unless(std::string_view name, const ObjectId& object, std::uint64_t ino);  // it is that object's
     void drop_within(std::string_view path);  // with all names beneath
 
     // One name of every group.

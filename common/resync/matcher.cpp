@@ -102,6 +102,7 @@ Done Matcher::match_directory(const Spot& at, Entry e, const MatchDepth& depth, 
 }
 
 Done Matcher::match_other(const Spot& at, Entry e, const MatchDepth& depth, Found found) {
+    links_.drop_name_unless(at.path, e.object, found.usable ? found.usable->object.ino : 0);
     LinkGroup* group = links_.find(e.object);
     if (group != nullptr && group->ino == 0) {  // it is being built in this round, under this name or another one
         if (group->builder != at.path) group->waiting.push_back(at.path);
@@ -121,10 +122,7 @@ Done Matcher::match_other(const Spot& at, Entry e, const MatchDepth& depth, Foun
     // No name of that object is known. What is here may be another object's inode, which must keep its content.
     const bool foreign = found.usable && (links_.is_bound(found.usable->object.ino) ||
                                           (found.usable->links > 1 && e.links == 1));
-    if (foreign) {
-        links_.drop_name(at.path);
-        found.usable.reset();
-    }
+    if (foreign) found.usable.reset();
     if (!found.usable) return make_new(at, std::move(e), depth);
     if (e.links > 1) links_.bind(e.object, found.usable->object.ino, at.path);
     return update(at, std::move(e), depth, *found.usable);
@@ -137,7 +135,6 @@ Result<bool, std::string> Matcher::join_group(const Spot& at, const Entry& e, co
         links_.add_name(*group, at.path);
         return true;
     }
-    links_.drop_name(at.path);
     while ((group = links_.find(e.object)) != nullptr) {
         const std::string name = *group->names.begin();
         const auto parent = open_parent_beneath(tree_.root(), name);
@@ -170,7 +167,6 @@ Done Matcher::make_new(const Spot& at, Entry e, const MatchDepth& depth) {
         return {};
     }
     if (auto done = tree_.make_other(at, e); !done) return done;
-    links_.drop_name(at.path);
     ++metadata_;
     const auto is = stat_at(at.dir, at.name);
     if (!is) return cannot("look at", at.path, is.error());

@@ -2,6 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -10,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -128,6 +132,58 @@ std::optional<std::vector<std::pair<off_t, off_t>>> data_map(int fd, off_t size)
         at = hole;
     }
     return out;
+}
+
+using Map = std::vector<std::pair<off_t, off_t>>;
+
+// What the file system has set aside for a file, in units of 4 KiB: where something was written, and all of it. Space
+// that is allocated but was never written may count as either (SEEK_DATA tells by what happens to be in memory).
+struct Allocation {
+    Map written;
+    Map all;
+};
+
+std::optional<Allocation> allocation(int fd, off_t size) {
+    constexpr off_t kUnit = 4096;
+    constexpr std::size_t kExtents = 512;
+    const auto add = [&](Map& map, off_t begin, off_t end) {
+        if (!map.empty() && map.back().second >= begin) {
+            map.back().second = std::max(map.back().second, end);
+        } else {
+            map.emplace_back(begin, end);
+        }
+    };
+    std::vector<std::uint64_t> buffer((sizeof(fiemap) + kExtents * sizeof(fiemap_extent)) / sizeof(std::uint64_t) + 1);
+    auto* const request = reinterpret_cast<fiemap*>(buffer.data());
+    Allocation out;
+    for (off_t at = 0; at < size;) {
+        std::fill(buffer.begin(), buffer.end(), 0);
+        request->fm_start = static_cast<std::uint64_t>(at);
+        request->fm_length = static_cast<std::uint64_t>(size - at);
+        request->fm_flags = FIEMAP_FLAG_SYNC;
+        request->fm_extent_count = kExtents;
+        if (::ioctl(fd, FS_IOC_FIEMAP, request) != 0) return std::nullopt;
+        for (std::uint32_t i = 0; i < request->fm_mapped_extents; ++i) {
+            const fiemap_extent& e = request->fm_extents[i];
+            const auto begin = static_cast<off_t>(e.fe_logical), end = static_cast<off_t>(e.fe_logical + e.fe_length);
+            add(out.all, begin / kUnit, (end + kUnit - 1) / kUnit);
+            if ((e.fe_flags & FIEMAP_EXTENT_UNWRITTEN) == 0) add(out.written, begin / kUnit, (end + kUnit - 1) / kUnit);
+            at = end;
+            if ((e.fe_flags & FIEMAP_EXTENT_LAST) != 0) return out;
+        }
+        if (request->fm_mapped_extents == 0) break;
+    }
+    return out;
+}
+
+// Whether every block of `inner` lies in `outer`.
+bool is_covered(const Map& inner, const Map& outer) {
+    auto o = outer.begin();
+    for (const auto& [begin, end] : inner) {
+        while (o != outer.end() && o->second <= begin) ++o;
+        if (o == outer.end() || o->first > begin || o->second < end) return false;
+    }
+    return true;
 }
 
 std::string map_text(const std::vector<std::pair<off_t, off_t>>& map) {
@@ -314,8 +370,17 @@ class Comparer {
         const auto left_map = data_map(lf.get(), ls.st_size);
         const auto right_map = data_map(rf.get(), rs.st_size);
         if (!left_map || !right_map) return say(path, "holes cannot be found");
-        if (options_.holes && *left_map != *right_map) {
-            differ(path, "data at (4 KiB blocks)", map_text(*left_map), map_text(*right_map));
+        if (options_.holes) {
+            const auto left_space = allocation(lf.get(), ls.st_size);
+            const auto right_space = allocation(rf.get(), rs.st_size);
+            if (left_space && right_space) {
+                if (!is_covered(left_space->written, right_space->all) ||
+                    !is_covered(right_space->written, left_space->all)) {
+                    differ(path, "data at (4 KiB blocks)", map_text(left_space->written), map_text(right_space->written));
+                }
+            } else if (*left_map != *right_map) {  // a file system that does not tell (tmpfs)
+                differ(path, "data at (4 KiB blocks)", map_text(*left_map), map_text(*right_map));
+            }
         }
         // Reads only where either side has data, so that vast sparse files are no matter.
         auto map = *left_map;

@@ -10,7 +10,7 @@ namespace tdfs::test {
 
 struct CompareOptions {
     std::size_t limit = 20;  // stop after so many differences
-    bool holes = true;       // SEEK_HOLE maps of regular files, in units of 4 KiB
+    bool holes = true;       // where regular files have been written and where nothing is allocated, in units of 4 KiB
     bool times = true;       // modification times, to the nanosecond
     bool owners = true;
     bool skip_state = true;  // leaves out ".tdfs" in both roots

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <memory>
 #include <random>
@@ -143,11 +144,11 @@ inline void spill(const std::filesystem::path& path, const std::string& content)
     std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
-// A run's own generator; Catch prints its seed, and TDFS_SEED (or --rng-seed) repeats it.
+// A test's own generator. It prints its seed; TDFS_SEED repeats a run.
 inline std::mt19937_64 make_random() {
     const char* given = std::getenv("TDFS_SEED");
     const auto seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-    UNSCOPED_INFO("TDFS_SEED=" << seed);
+    std::cout << "TDFS_SEED=" << seed << std::endl;
     return std::mt19937_64(seed);
 }
 

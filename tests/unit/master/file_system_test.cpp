@@ -22,9 +22,9 @@ TEST_CASE("what is done to files stands in the journal, and replayed gives the s
     const std::string text(100'000, 'x');
     CHECK(m.fs->write(*f, bytes(text), 5000, {}).value() == text.size());
     CHECK(m.fs->write(*f, bytes("tail"), 0, {.append = true}).value() == 4);
-    CHECK(m.fs->fallocate(*f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 16384, false));
+    CHECK(m.fs->fallocate(*f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 16384, nullptr));
     auto g = m.must_create(d, "g");
-    CHECK(m.fs->copy_range(*f, 0, *g, 4096, 50'000).value() == 50'000);
+    CHECK(m.fs->copy_range(*f, 0, *g, 4096, 50'000, nullptr).value() == 50'000);
     AttributeChange change;
     change.valid = AttributesRecord::kMode | AttributesRecord::kMtime | AttributesRecord::kSize;
     change.mode = 04711;
@@ -122,7 +122,8 @@ TEST_CASE("set-id bits go when someone who may not keep them writes") {
     CHECK(m.fs->set_attributes(f->node, nullptr, change));
     CHECK(m.fs->write(*f, bytes("root keeps them"), 0, {}));
     CHECK((m.fs->attributes(f->node).value().mode & 07777) == 06755);
-    CHECK(m.fs->write(*f, bytes("others do not"), 0, {.kill_suidgid = true}));
+    const InGroup nobody = [](gid_t) { return false; };
+    CHECK(m.fs->write(*f, bytes("others do not"), 0, {.kill_suidgid = &nobody}));
     CHECK((m.fs->attributes(f->node).value().mode & 07777) == 0755);
     m.fs->close(std::move(f));
     m.settler->settle_all();

@@ -106,7 +106,7 @@ class Worker {
                     if (pick(2) == 0) {
                         (void)m_.fs->set_xattr(f.node, "user.k", as_bytes(data.substr(0, 30)), 0, false);
                     } else {
-                        (void)m_.fs->fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096 * pick(4), 4096, false);
+                        (void)m_.fs->fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096 * pick(4), 4096, nullptr);
                     }
                 });
         }

@@ -39,9 +39,9 @@ void split(Bytes& out, std::deque<Message>& into, const Course& course) {
     ByteView rest(out);
     while (!rest.empty()) {
         const auto frame = parse_frame(rest);
-        REQUIRE(frame);
-        REQUIRE(frame->complete());
+        if (!frame || !frame->complete()) FAIL("a message that is no frame");
         const auto kind = static_cast<MessageKind>(frame->header.kind);
+        if (std::getenv("TDFS_TRACE")) { std::fprintf(stderr, "%d ", int(kind)); if (kind==MessageKind::kStat) std::fprintf(stderr, "%s\n", decode_StatRequest(frame->payload)->path.c_str()); if (kind==MessageKind::kTouched) { auto m=decode_Touched(frame->payload); std::fprintf(stderr,"TOUCHED last %d\n", m->last); for (auto&t: m->paths) std::fprintf(stderr,"   %s d%d c%d r%zu @%lu\n", t.path.c_str(), t.deep,t.content,t.ranges.size(), t.object.ino);} }
         if (course.see) course.see(kind, frame->payload);
         into.push_back({kind, Bytes(frame->payload.begin(), frame->payload.end())});
         rest = rest.subspan(frame->bytes.size());
@@ -49,50 +49,77 @@ void split(Bytes& out, std::deque<Message>& into, const Course& course) {
     out.clear();
 }
 
+class Link {
+  public:
+    Link(Master& master, const TempDir& replica, const Course& course)
+        : course_(course),
+          source_(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, "test", course.full, course.limits),
+          sink_(replica.fd(), ResyncStart{"test", course.full, master.journal.get().tail()}) {}
+
+    Outcome run() {
+        for (int idle = 0; idle < 3 && !source_.finished() && !cut_;) {
+            const auto before = outcome_.messages;
+            produce(sink_, questions_);
+            for (; !questions_.empty(); questions_.pop_front()) ask(questions_.front());
+            produce(source_, answers_);
+            for (; !answers_.empty() && !cut_; answers_.pop_front()) answer(answers_.front());
+            idle = outcome_.messages == before ? idle + 1 : 0;
+        }
+        outcome_.finished = source_.finished().has_value();
+        if (outcome_.finished) outcome_.end = source_.finished()->lsn;
+        outcome_.counts = sink_.counts();
+        outcome_.progress = sink_.progress();
+        outcome_.failed = sink_.failed();
+        return outcome_;
+    }
+
+  private:
+    template <class Side>
+    void produce(Side& side, std::deque<Message>& into) {
+        Bytes out;
+        while (side.produce(out)) split(out, into, course_);
+        split(out, into, course_);
+    }
+    void count() {
+        if (++outcome_.messages >= kMostMessages) FAIL("a resync that does not end");
+        cut_ = cut_ || outcome_.messages >= course_.cut_after;
+    }
+    void ask(const Message& m) {
+        if (course_.between) course_.between();
+        if (!source_.receive(m.kind, m.payload)) FAIL("a question that the source refuses");
+        count();
+        produce(source_, answers_);
+    }
+    void answer(const Message& m) {
+        count();
+        cut_ = cut_ || m.kind == course_.cut_at;
+        if (cut_) return;
+        if (course_.before_answer) course_.before_answer(m.kind);
+        if (m.kind == MessageKind::kRefuse) {
+            const auto refuse = decode_Refuse(m.payload);
+            outcome_.refused = refuse ? refuse->reason : "?";
+        } else if (!sink_.receive(m.kind, m.payload)) {
+            FAIL("an answer that the sink refuses");
+        }
+    }
+
+    static constexpr std::size_t kMostMessages = 500'000;
+    const Course& course_;
+    ResyncSource source_;
+    ResyncSink sink_;
+    std::deque<Message> questions_, answers_;
+    Outcome outcome_;
+    bool cut_ = false;
+};
+
 }  // namespace
 
 Outcome resync(Master& master, const TempDir& replica, const Course& course) {
-    Outcome outcome;
-    ResyncSource source(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, "test", course.full, course.limits);
-    const ResyncStart start{"test", course.full, master.journal.get().tail()};
-    ResyncSink sink(replica.fd(), start);
-    std::deque<Message> questions, answers;
-    Bytes out;
-    for (int idle = 0; idle < 3 && !source.finished() && outcome.messages < course.cut_after;) {
-        const auto before = outcome.messages;
-        while (sink.produce(out)) split(out, questions, course);
-        split(out, questions, course);
-        while (!questions.empty()) {
-            if (course.between) course.between();
-            REQUIRE(source.receive(questions.front().kind, questions.front().payload));
-            questions.pop_front();
-            ++outcome.messages;
-            while (source.produce(out)) split(out, answers, course);
-            split(out, answers, course);
-        }
-        while (source.produce(out)) split(out, answers, course);
-        split(out, answers, course);
-        for (; !answers.empty() && outcome.messages < course.cut_after; answers.pop_front()) {
-            ++outcome.messages;
-            if (course.before_answer) course.before_answer(answers.front().kind);
-            if (answers.front().kind == MessageKind::kRefuse) {
-                const auto refuse = decode_Refuse(answers.front().payload);
-                REQUIRE(refuse);
-                outcome.refused = refuse->reason;
-                continue;
-            }
-            REQUIRE(sink.receive(answers.front().kind, answers.front().payload));
-        }
-        idle = outcome.messages == before ? idle + 1 : 0;
-    }
-    outcome.finished = source.finished().has_value();
+    const auto outcome = Link(master, replica, course).run();
     if (outcome.finished) {
         CHECK_FALSE(master.hold.held);
-        CHECK(source.finished()->lsn <= master.journal.get().tail());
+        CHECK(outcome.end <= master.journal.get().tail());
     }
-    outcome.counts = sink.counts();
-    outcome.progress = sink.progress();
-    outcome.failed = sink.failed();
     return outcome;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/resync/sink.hpp"
@@ -60,13 +61,15 @@ struct Outcome {
     std::string refused;   // by the source
     std::size_t messages = 0;
     bool finished = false;
+    Lsn end;  // of the source, when finished
 };
 
 struct Course {
     bool full = false;
     ResyncLimits limits;
     std::function<void()> between;      // called before each question is given to the source
-    std::size_t cut_after = ~std::size_t{0};  // answers; then both are dropped
+    std::size_t cut_after = ~std::size_t{0};  // messages; then both are dropped
+    std::optional<MessageKind> cut_at;        // the first such answer is lost, and both are dropped
     std::function<void(MessageKind, ByteView)> see;  // every message of either side
     std::function<void(MessageKind)> before_answer;  // before the sink gets it
 };

@@ -58,7 +58,7 @@ void run_storm(std::uint64_t seed, const Storm& storm) {
 
 int seeds() {
     const char* n = std::getenv("TDFS_SEEDS");
-    return n != nullptr ? std::atoi(n) : 12;
+    return n != nullptr ? std::atoi(n) : 6;
 }
 
 void run_all(const Storm& storm) {

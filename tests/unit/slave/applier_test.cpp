@@ -46,7 +46,9 @@ struct stat look(const std::string& path) {
 std::string acl(std::initializer_list<std::array<std::uint32_t, 3>> entries) {
     std::string out("\2\0\0\0", 4);
     for (const auto& [tag, permissions, id] : entries) {
-        const auto put16 = [&](std::uint32_t v) { out += {static_cast<char>(v & 0xff), static_cast<char>(v >> 8 & 0xff)}; };
+        const auto put16 = [&](std::uint32_t v) {
+            out += {static_cast<char>(v & 0xff), static_cast<char>(v >> 8 & 0xff)};
+        };
         put16(tag);
         put16(permissions);
         put16(id & 0xffff);
@@ -168,13 +170,17 @@ TEST_CASE("a range is copied on the replica") {
     copy.offset = 1;
     copy.length = 5;
     p.apply(copy);
-    CHECK(get(p.replica("b")) == std::string("\0" "23456", 6));
+    CHECK(get(p.replica("b")) == std::string("\0"
+                                             "23456",
+                                             6));
     copy.from_path = "b";
     copy.from_offset = 1;
     copy.offset = 6;
     copy.length = 5;
     p.apply(copy);  // within one file
-    CHECK(get(p.replica("b")) == std::string("\0" "2345623456", 11));
+    CHECK(get(p.replica("b")) == std::string("\0"
+                                             "2345623456",
+                                             11));
     copy.from_path = "a";
     copy.from_offset = 8;
     CHECK(p.bench.apply(copy) != "");  // the source ends first: not the file the master had
@@ -328,7 +334,7 @@ TEST_CASE("writes follow a file and its directories through renames") {
     p.apply(dir_at("d"));
     p.apply(dir_at("d/e"));
     p.apply(file_at("d/e/f"));
-    p.apply(write_at("d/e/f", "new"));   // beneath the old name
+    p.apply(write_at("d/e/f", "new"));    // beneath the old name
     p.apply(write_at("n/e/f", "22", 1));  // beneath the new one
     CHECK(get(p.replica("n/e/f")) == "122");
     CHECK(get(p.replica("d/e/f")) == "new");

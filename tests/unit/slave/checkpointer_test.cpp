@@ -25,14 +25,16 @@ struct World {
     std::atomic<bool> failed{false};
 
     std::unique_ptr<Checkpointer> checkpointer(CheckpointOptions options) {
-        return std::make_unique<Checkpointer>(bench.root_fd(), bench.spool(), bench.state(), options,
-                                              Checkpointer::Events{[this] { ++told; }, [this](const std::string&) { failed = true; }});
+        return std::make_unique<Checkpointer>(
+            bench.root_fd(), bench.spool(), bench.state(), options,
+            Checkpointer::Events{[this] { ++told; }, [this](const std::string&) { failed = true; }});
     }
     void fill() {
+        std::mt19937 random(1);  // bytes that do not compress
         bench.receive(file_at("f"));
         for (int i = 0; i < 20; ++i) {
             std::string noise(20'000, '\0');
-            for (std::size_t k = 0; k < noise.size(); ++k) noise[k] = static_cast<char>((k * k * 31 + k) >> 3);
+            for (auto& c : noise) c = static_cast<char>(random());
             bench.receive(write_at("f", noise));
         }
     }

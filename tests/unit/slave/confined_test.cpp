@@ -14,9 +14,18 @@ namespace {
 
 // Every kind of record, naming `path` in each place it has for one.
 std::vector<Record> all_at(std::string_view path) {
-    std::vector<Record> all{file_at(path),           dir_at(path),           symlink_at(path, "x"),    link_of(path, "n1"),
-                            link_of("other", path),  unlink_of(path),        rmdir_of(path),           rename_of(path, "n2"),
-                            rename_of("other", path), exchange_of(path, "other"), exchange_of("other", path), write_at(path, "evil"),
+    std::vector<Record> all{file_at(path),
+                            dir_at(path),
+                            symlink_at(path, "x"),
+                            link_of(path, "n1"),
+                            link_of("other", path),
+                            unlink_of(path),
+                            rmdir_of(path),
+                            rename_of(path, "n2"),
+                            rename_of("other", path),
+                            exchange_of(path, "other"),
+                            exchange_of("other", path),
+                            write_at(path, "evil"),
                             settled(path, 1)};
     FallocateRecord allocate;
     allocate.path = path;
@@ -111,7 +120,8 @@ TEST_CASE("a directory that was cached and then became a symlink is not followed
 TEST_CASE("the state directory is refused, but for what lies on the stage") {
     World w;
     put(w.bench.root() + "/.tdfs/identity.json", "identity");
-    for (const auto* path : {".tdfs", ".tdfs/stage", ".tdfs/identity.json", ".tdfs/new", ".tdfs/stage2", ".tdfs/journal/1"}) {
+    for (const auto* path :
+         {".tdfs", ".tdfs/stage", ".tdfs/identity.json", ".tdfs/new", ".tdfs/stage2", ".tdfs/journal/1"}) {
         for (const auto& r : all_at(path)) {
             INFO(to_text(r));
             CHECK_THAT(w.bench.apply(r), Catch::Matchers::StartsWith("refused"));

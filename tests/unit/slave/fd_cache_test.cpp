@@ -1,7 +1,8 @@
+#include "slave/fd_cache.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "slave/fd_cache.hpp"
 #include "tests/unit/slave/fixture.hpp"
 
 using namespace tdfs;
@@ -29,7 +30,8 @@ TEST_CASE("the descriptor used longest ago is closed first") {
 
 TEST_CASE("forgetting a directory forgets what is beneath it and nothing else") {
     FdCache cache(20);
-    for (const char* path : {"a", "a/b", "a/b/c", "a/c", "a!", "a-b", "a0", "ab", "b/a", "a.d/e"}) cache.add(path, some_fd());
+    for (const char* path : {"a", "a/b", "a/b/c", "a/c", "a!", "a-b", "a0", "ab", "b/a", "a.d/e"})
+        cache.add(path, some_fd());
     cache.forget_within("a");
     for (const char* gone : {"a", "a/b", "a/b/c", "a/c"}) CHECK(cache.find(gone) == -1);
     for (const char* kept : {"a!", "a-b", "a0", "ab", "b/a", "a.d/e"}) CHECK(cache.find(kept) != -1);

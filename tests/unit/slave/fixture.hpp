@@ -68,8 +68,8 @@ class Bench {
     std::unique_ptr<Applier> applier_;
 };
 
-// Applies `record` in a child process that is killed (SIGKILL) at the n-th step, or not at all where there are fewer: false
-// then. Fails the test if the child ends in another way.
+// Applies `record` in a child process that is killed (SIGKILL) at the n-th step, or not at all where there are fewer:
+// false then. Fails the test if the child ends in another way.
 bool killed_at_step(const std::string& root, const std::string& state_dir, const Bytes& record, int n);
 
 // Plain files. All fail the test where the system refuses.

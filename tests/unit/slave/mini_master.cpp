@@ -55,7 +55,9 @@ std::string MiniMaster::pick(Kind kind) {
     return all.empty() ? "" : all[number(all.size())];
 }
 
-std::string MiniMaster::new_name() { return join(pick(Kind::kDir), std::string(1, static_cast<char>('a' + number(8)))); }
+std::string MiniMaster::new_name() {
+    return join(pick(Kind::kDir), std::string(1, static_cast<char>('a' + number(8))));
+}
 
 void MiniMaster::storm(std::size_t n) {
     const auto until = records_.size() + n;
@@ -65,15 +67,21 @@ void MiniMaster::storm(std::size_t n) {
 bool MiniMaster::one() {
     switch (number(10)) {
         case 0:
-        case 1: return make();
-        case 2: return remove();
+        case 1:
+            return make();
+        case 2:
+            return remove();
         case 3:
-        case 4: return move();
+        case 4:
+            return move();
         case 5:
         case 6:
-        case 7: return write();
-        case 8: return attributes();
-        default: return xattr();
+        case 7:
+            return write();
+        case 8:
+            return attributes();
+        default:
+            return xattr();
     }
 }
 
@@ -91,10 +99,17 @@ bool MiniMaster::make() {
     const auto mode = static_cast<mode_t>(number(2) == 0 ? 0644 : 0750);
     int failed = 0;
     switch (number(5)) {
-        case 0: failed = ::mkdir(name.c_str(), mode); break;
-        case 1: failed = ::symlink(target.c_str(), name.c_str()); break;
-        case 2: failed = ::mkfifo(name.c_str(), mode); break;
-        default: failed = ::mknod(name.c_str(), S_IFREG | mode, 0);
+        case 0:
+            failed = ::mkdir(name.c_str(), mode);
+            break;
+        case 1:
+            failed = ::symlink(target.c_str(), name.c_str());
+            break;
+        case 2:
+            failed = ::mkfifo(name.c_str(), mode);
+            break;
+        default:
+            failed = ::mknod(name.c_str(), S_IFREG | mode, 0);
     }
     if (failed != 0) return false;
     if (::lchown(name.c_str(), static_cast<uid_t>(number(3)), static_cast<gid_t>(number(3))) != 0) return false;
@@ -169,7 +184,8 @@ bool MiniMaster::write() {
         }
         default: {
             const std::string data(1 + number(16 * 1024), static_cast<char>('a' + number(26)));
-            if (::pwrite(fd.get(), data.data(), data.size(), static_cast<off_t>(offset)) != static_cast<ssize_t>(data.size())) {
+            if (::pwrite(fd.get(), data.data(), data.size(), static_cast<off_t>(offset)) !=
+                static_cast<ssize_t>(data.size())) {
                 return false;
             }
             records_.push_back(encoded(write_at(path, data, offset)));
@@ -194,7 +210,8 @@ bool MiniMaster::attributes() {
     if (path.empty()) return false;
     r.path = path;
     if (number(2) == 0 || S_ISLNK(look(full(path)).st_mode)) {
-        if (::lchown(full(path).c_str(), static_cast<uid_t>(number(4)), static_cast<gid_t>(number(4))) != 0) return false;
+        if (::lchown(full(path).c_str(), static_cast<uid_t>(number(4)), static_cast<gid_t>(number(4))) != 0)
+            return false;
         r.valid = AttributesRecord::kUid | AttributesRecord::kGid | AttributesRecord::kMode;
     } else {
         constexpr mode_t kModes[] = {0600, 0755, 04755, 02775, 01777, 0};

@@ -24,9 +24,11 @@ std::vector<Bytes> beginning() {
     set.name = "user.good";
     set.value = as_bytes("1");
     set.mode = 0644;
-    return {encoded(file_at("a")),      encoded(write_at("a", "content of a")), encoded(set), encoded(link_of("a", "a2")),
-            encoded(file_at("b")),      encoded(write_at("b", "content of b")), encoded(dir_at("d")),
-            encoded(file_at("d/f")),    encoded(dir_at("e")),                   encoded(file_at(".tdfs/stage/1"))};
+    return {encoded(file_at("a")), encoded(write_at("a", "content of a")),
+            encoded(set),          encoded(link_of("a", "a2")),
+            encoded(file_at("b")), encoded(write_at("b", "content of b")),
+            encoded(dir_at("d")),  encoded(file_at("d/f")),
+            encoded(dir_at("e")),  encoded(file_at(".tdfs/stage/1"))};
 }
 
 std::vector<Record> every_kind() {
@@ -133,7 +135,8 @@ TEST_CASE("every kind of record takes effect once, killed before, after or betwe
 }
 
 TEST_CASE("a swap of two names by three renames survives a kill in each") {
-    const std::vector<Bytes> swap{encoded(rename_of("a", "t")), encoded(rename_of("b", "a")), encoded(rename_of("t", "b"))};
+    const std::vector<Bytes> swap{encoded(rename_of("a", "t")), encoded(rename_of("b", "a")),
+                                  encoded(rename_of("t", "b"))};
     for (std::size_t at = 0; at < swap.size(); ++at) {
         for (int step = 1; step <= 3; ++step) {
             INFO("record " << at << ", step " << step);

@@ -33,8 +33,9 @@ TEST_CASE("a slave needs only its directory") {
 }
 
 TEST_CASE("all options of a slave are taken over") {
-    const auto parsed = parse({"-m", "dir", "-l", "10.0.0.1:99", "-n", "-f", "--adopt", "--state-dir", "s", "--spool-limit", "2M",
-                               "--keep-spool=1G", "--segment-bytes", "4096", "--log-file", "l", "--log-level", "debug"});
+    const auto parsed =
+        parse({"-m", "dir", "-l", "10.0.0.1:99", "-n", "-f", "--adopt", "--state-dir", "s", "--spool-limit", "2M",
+               "--keep-spool=1G", "--segment-bytes", "4096", "--log-file", "l", "--log-level", "debug"});
     const auto* options = std::get_if<SlaveOptions>(&parsed);
     REQUIRE(options != nullptr);
     CHECK(options->address == "10.0.0.1");

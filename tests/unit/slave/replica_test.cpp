@@ -93,7 +93,8 @@ struct World {
                 if (kind != MessageKind::kProgress) REQUIRE(source.receive(kind, payload).has_value());
             });
             source.produce(answers);
-            deliver(answers, [&](MessageKind kind, ByteView payload) { REQUIRE(sink->receive(kind, payload).has_value()); });
+            deliver(answers,
+                    [&](MessageKind kind, ByteView payload) { REQUIRE(sink->receive(kind, payload).has_value()); });
         }
         REQUIRE(source.finished());
         const auto at = *source.finished();
@@ -161,7 +162,8 @@ TEST_CASE("a replica of another volume refuses, names both, and says what to do"
     other.name = "stranger";
     const auto refused = w.replica->welcome(other);
     REQUIRE_FALSE(refused.has_value());
-    for (const auto& part : {w.hello.volume.text(), other.volume.text(), std::string("stranger"), std::string("--adopt")}) {
+    for (const auto& part :
+         {w.hello.volume.text(), other.volume.text(), std::string("stranger"), std::string("--adopt")}) {
         CHECK_THAT(refused.error(), Catch::Matchers::ContainsSubstring(part));
     }
 }
@@ -338,7 +340,8 @@ TEST_CASE("a position can be waited for") {
     CHECK(w.replica->wait_applied({kEpoch, tail}, milliseconds(60'000), never) == Replica::Waited::kApplied);
     CHECK(w.replica->wait_applied({kEpoch, tail + 1}, milliseconds(1), never) == Replica::Waited::kTimedOut);
     CHECK(w.replica->wait_applied({Epoch(9), tail}, milliseconds(1), never) == Replica::Waited::kUnknown);
-    CHECK(w.replica->wait_applied({kEpoch, tail + 1}, milliseconds(60'000), [] { return true; }) == Replica::Waited::kCancelled);
+    CHECK(w.replica->wait_applied({kEpoch, tail + 1}, milliseconds(60'000), [] { return true; }) ==
+          Replica::Waited::kCancelled);
     std::thread writer([&] {
         const auto frame = frame_of(file_at("g"), tail);
         static_cast<void>(w.replica->receive(frame));
