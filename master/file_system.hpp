@@ -51,8 +51,8 @@ struct OpenDirectory {
 struct DirEntry {
     std::string_view name;
     std::uint64_t ino;
-    unsigned char type;       // DT_*
-    std::uint64_t next;       // offset of the entry after this one
+    unsigned char type;  // DT_*
+    std::uint64_t next;  // offset of the entry after this one
 };
 
 // What a setattr request asks for; the mask is AttributesRecord's, and these.
@@ -79,7 +79,8 @@ class FileSystem {
     // fs_names.cpp
     SysResult<Found> lookup(Node* parent, const char* name);
     void forget(Node* node, std::uint64_t references) { nodes_.forget(node, references); }
-    SysResult<Found> make_node(const Caller& who, Node* parent, const char* name, mode_t mode, dev_t rdev);  // also mkdir
+    SysResult<Found> make_node(const Caller& who, Node* parent, const char* name, mode_t mode,
+                               dev_t rdev);  // also mkdir
     SysResult<Found> symlink(const Caller& who, Node* parent, const char* name, const char* target);
     SysResult<Found> link(Node* node, Node* new_parent, const char* new_name);
     SysResult<void> unlink(Node* parent, const char* name);
@@ -89,17 +90,19 @@ class FileSystem {
     // fs_files.cpp
     SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> create(const Caller& who, Node* parent, const char* name,
                                                                   mode_t mode, int flags);
-    SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> tmpfile(const Caller& who, Node* parent, mode_t mode, int flags);
+    SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> tmpfile(const Caller& who, Node* parent, mode_t mode,
+                                                                   int flags);
     SysResult<std::unique_ptr<OpenFile>> open(Node* node, int flags);
     void close(std::unique_ptr<OpenFile> file);
     SysResult<std::size_t> read(OpenFile& file, std::span<std::byte> out, std::uint64_t offset);
     struct WriteHow {
-        bool append = false;         // at the end of the file, wherever that is now
+        bool append = false;                    // at the end of the file, wherever that is now
         const InGroup* kill_suidgid = nullptr;  // the writer may not keep set-id bits
-        bool durable = false;        // O_SYNC, O_DSYNC
+        bool durable = false;                   // O_SYNC, O_DSYNC
     };
     SysResult<std::size_t> write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how);
-    SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length, const InGroup* kill_suidgid);
+    SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length,
+                              const InGroup* kill_suidgid);
     SysResult<std::size_t> copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to, std::uint64_t to_offset,
                                       std::uint64_t length, const InGroup* kill_suidgid);
     SysResult<std::uint64_t> seek(OpenFile& file, std::uint64_t offset, int whence);
@@ -131,10 +134,12 @@ class FileSystem {
     [[nodiscard]] bool is_hidden(const Node* parent, std::string_view name) const;
     SysResult<FileInfo> look_at(const NodePlace& place) const;
     SysResult<OwnFd> open_place(const NodePlace& place, int flags) const;
-    SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending, CreateRecord& r);
+    SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending,
+                           CreateRecord& r);
     SysResult<void> make_durable();
     SysResult<void> publish_unnamed(Node* node, const FileInfo& info, const std::string& stage_path);
-    SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path, const InGroup& in_group);
+    SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path,
+                                    const InGroup& in_group);
     // The path to record for a change of `node` (locked): nullopt if it has no name any more; EAGAIN if it lives on under a name
     // that is not known yet, see find_name().
     SysResult<std::optional<std::string>> recorded_path(Node* node, int fd);

@@ -1,6 +1,6 @@
 // Files: opening, reading, writing and what else works on an open file.
-#include <fcntl.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -198,7 +198,8 @@ SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uin
         const auto path = recorded_path(node, fd);
         if (!path) return fail(path.error());
         if (how.kill_suidgid != nullptr) {
-            if (const auto killed = kill_privileges(node, fd, *path, *how.kill_suidgid); !killed) return fail(killed.error());
+            if (const auto killed = kill_privileges(node, fd, *path, *how.kill_suidgid); !killed)
+                return fail(killed.error());
         }
         std::uint64_t at = offset;
         if (how.append) {
@@ -246,7 +247,8 @@ SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t of
 }
 
 SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
-                                              std::uint64_t to_offset, std::uint64_t length, const InGroup* kill_suidgid) {
+                                              std::uint64_t to_offset, std::uint64_t length,
+                                              const InGroup* kill_suidgid) {
     Node* const node = to.node;
     // A source that has no name is not on the replicas: the kernel then copies by reading and writing.
     if (!nodes_.has_name(from.node)) return fail(EOPNOTSUPP);
@@ -280,7 +282,8 @@ SysResult<std::uint64_t> FileSystem::seek(OpenFile& file, std::uint64_t offset, 
 // Everything up to now survives a power cut on this machine: the caller has synced the object.
 SysResult<void> FileSystem::make_durable() {
     const auto noted = [&] {
-        const OpLock lock(locks_);  // under the tree's lock like every record: a hold of the writers finds none half done
+        const OpLock lock(
+            locks_);  // under the tree's lock like every record: a hold of the writers finds none half done
         return mutator_.note(SyncRecord{});
     }();
     if (!noted) return fail(noted.error());
@@ -316,8 +319,8 @@ SysResult<void> FileSystem::publish_unnamed(Node* node, const FileInfo& info, co
     SysResult<void> result;
     const auto copy = [&](std::uint64_t offset, std::uint64_t length, bool is_data) {
         while (is_data && length > 0) {
-            const auto n = read_some(fd->get(), std::span(buffer).first(std::min<std::uint64_t>(length, buffer.size())),
-                                     offset);
+            const auto n =
+                read_some(fd->get(), std::span(buffer).first(std::min<std::uint64_t>(length, buffer.size())), offset);
             if (!n) result = fail(n.error());
             if (!n || *n == 0) return result.has_value();
             result = note(WriteRecord{node->id, stage_path, offset, ByteView(buffer).first(*n)});

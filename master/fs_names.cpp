@@ -80,8 +80,8 @@ SysResult<Found> FileSystem::make_node(const Caller& who, Node* parent, const ch
     if (!pending) return fail(pending.error());
     {
         const AsCaller as(who);
-        const int done = S_ISDIR(mode) ? ::mkdirat((*dir)->get(), name, mode & 07777)
-                                       : ::mknodat((*dir)->get(), name, mode, rdev);
+        const int done =
+            S_ISDIR(mode) ? ::mkdirat((*dir)->get(), name, mode & 07777) : ::mknodat((*dir)->get(), name, mode, rdev);
         if (done != 0) return fail_last();
     }
     const auto info = stat_at((*dir)->get(), name);
@@ -146,16 +146,13 @@ SysResult<Found> FileSystem::link(Node* node, Node* new_parent, const char* new_
         if (const auto staged = publish_unnamed(node, *before, path); !staged) return fail(staged.error());
     }
 
-    const Record r = place->named()
-                         ? Record(LinkRecord{node->id, path, *new_path})
-                         : Record(RenameRecord{node->id, {}, path, *new_path, false});
+    const Record r = place->named() ? Record(LinkRecord{node->id, path, *new_path})
+                                    : Record(RenameRecord{node->id, {}, path, *new_path, false});
     auto pending = mutator_.begin(r, node->id.ino);
     if (!pending) return fail(pending.error());
-    const int done =
-        place->named()
-            ? ::linkat(place->dir->get(), place->name.c_str(), (*new_dir)->get(), new_name, 0)
-            : ::linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(place->fd)).c_str(), (*new_dir)->get(), new_name,
-                       AT_SYMLINK_FOLLOW);
+    const int done = place->named() ? ::linkat(place->dir->get(), place->name.c_str(), (*new_dir)->get(), new_name, 0)
+                                    : ::linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(place->fd)).c_str(),
+                                               (*new_dir)->get(), new_name, AT_SYMLINK_FOLLOW);
     if (done != 0) return fail_last();
     const auto info = stat_at((*new_dir)->get(), new_name);
     if (!info) return fail(info.error());

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -14,6 +13,8 @@
 #include <ctime>
 #include <limits>
 #include <type_traits>
+
+#include <spdlog/spdlog.h>
 
 #include "master/effects.hpp"
 #include "master/mount.hpp"
@@ -178,13 +179,13 @@ struct FuseOps {
 #ifdef TDFS_FUSE_318
         self.features_.kill_privileges = want(FUSE_CAP_HANDLE_KILLPRIV_V2);
 #endif
-        refuse(FUSE_CAP_ATOMIC_O_TRUNC);    // truncation comes as an operation of its own
-        refuse(FUSE_CAP_WRITEBACK_CACHE);   // order of writes would be lost
-        refuse(FUSE_CAP_AUTO_INVAL_DATA);   // nobody else changes the files
+        refuse(FUSE_CAP_ATOMIC_O_TRUNC);   // truncation comes as an operation of its own
+        refuse(FUSE_CAP_WRITEBACK_CACHE);  // order of writes would be lost
+        refuse(FUSE_CAP_AUTO_INVAL_DATA);  // nobody else changes the files
         refuse(FUSE_CAP_SPLICE_READ);
         refuse(FUSE_CAP_SPLICE_WRITE);
-        conn->max_write = std::min<unsigned>(conn->max_write == 0 ? kMaxWriteBytes : std::max(conn->max_write, 1u << 20),
-                                             kMaxWriteBytes);
+        conn->max_write = std::min<unsigned>(
+            conn->max_write == 0 ? kMaxWriteBytes : std::max(conn->max_write, 1u << 20), kMaxWriteBytes);
         conn->max_readahead = 1 << 20;
         conn->time_gran = 1;
         self.features_.max_write = conn->max_write;
@@ -320,7 +321,8 @@ struct FuseOps {
         how.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
         if (kills_suidgid(req, fi)) how.kill_suidgid = &in_group;
         how.durable = (fi->flags & O_DSYNC) != 0 && !fi->writepage;
-        const auto n = fs(req).write(file(fi), std::as_bytes(std::span(data, size)), static_cast<std::uint64_t>(offset), how);
+        const auto n =
+            fs(req).write(file(fi), std::as_bytes(std::span(data, size)), static_cast<std::uint64_t>(offset), how);
         if (!n) {
             fuse_reply_err(req, n.error().value());
             return;
@@ -453,7 +455,8 @@ struct FuseOps {
             const auto info = fs(req).attributes(node(req, ino));
             kill_sgid = info && (info->mode & S_ISGID) != 0 && !is_in_group(req, info->gid);
         }
-        reply_status(req, fs(req).set_xattr(node(req, ino), name, std::as_bytes(std::span(value, size)), flags, kill_sgid));
+        reply_status(req,
+                     fs(req).set_xattr(node(req, ino), name, std::as_bytes(std::span(value, size)), flags, kill_sgid));
     }
     static bool is_in_group(fuse_req_t req, gid_t gid) {
         if (fuse_req_ctx(req)->gid == gid) return true;
@@ -489,16 +492,17 @@ struct FuseOps {
     static void readdir(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
         std::string buffer(size, '\0');
         size_t used = 0;
-        const auto done = fs(req).read_directory(directory(fi), static_cast<std::uint64_t>(offset), [&](const DirEntry& e) {
-            struct stat st {};
-            st.st_ino = e.ino;
-            st.st_mode = static_cast<mode_t>(e.type) << 12;
-            const size_t n = fuse_add_direntry(req, buffer.data() + used, size - used, std::string(e.name).c_str(), &st,
-                                               static_cast<off_t>(e.next));
-            if (n > size - used) return false;
-            used += n;
-            return true;
-        });
+        const auto done =
+            fs(req).read_directory(directory(fi), static_cast<std::uint64_t>(offset), [&](const DirEntry& e) {
+                struct stat st {};
+                st.st_ino = e.ino;
+                st.st_mode = static_cast<mode_t>(e.type) << 12;
+                const size_t n = fuse_add_direntry(req, buffer.data() + used, size - used, std::string(e.name).c_str(),
+                                                   &st, static_cast<off_t>(e.next));
+                if (n > size - used) return false;
+                used += n;
+                return true;
+            });
         done ? fuse_reply_buf(req, buffer.data(), used) : fuse_reply_err(req, done.error().value());
     }
     static void readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
@@ -507,27 +511,28 @@ struct FuseOps {
         std::string buffer(size, '\0');
         size_t used = 0;
         std::vector<Node*> counted;
-        const auto done = file_system.read_directory(directory(fi), static_cast<std::uint64_t>(offset), [&](const DirEntry& e) {
-            const std::string name(e.name);
-            fuse_entry_param entry{};
-            entry.attr.st_ino = e.ino;
-            entry.attr.st_mode = static_cast<mode_t>(e.type) << 12;
-            if (fuse_add_direntry_plus(req, nullptr, 0, name.c_str(), &entry, 0) > size - used) return false;
-            Node* looked_up = nullptr;
-            if (name != "." && name != "..") {
-                const auto found = file_system.lookup(dir, name.c_str());
-                if (found) {
-                    entry = to_entry(*found);
-                    looked_up = found->node;
-                } else if (found.error() == Errno(ENOENT)) {
-                    return true;  // gone since its name was read
+        const auto done =
+            file_system.read_directory(directory(fi), static_cast<std::uint64_t>(offset), [&](const DirEntry& e) {
+                const std::string name(e.name);
+                fuse_entry_param entry{};
+                entry.attr.st_ino = e.ino;
+                entry.attr.st_mode = static_cast<mode_t>(e.type) << 12;
+                if (fuse_add_direntry_plus(req, nullptr, 0, name.c_str(), &entry, 0) > size - used) return false;
+                Node* looked_up = nullptr;
+                if (name != "." && name != "..") {
+                    const auto found = file_system.lookup(dir, name.c_str());
+                    if (found) {
+                        entry = to_entry(*found);
+                        looked_up = found->node;
+                    } else if (found.error() == Errno(ENOENT)) {
+                        return true;  // gone since its name was read
+                    }
                 }
-            }
-            used += fuse_add_direntry_plus(req, buffer.data() + used, size - used, name.c_str(), &entry,
-                                           static_cast<off_t>(e.next));
-            if (looked_up != nullptr) counted.push_back(looked_up);
-            return true;
-        });
+                used += fuse_add_direntry_plus(req, buffer.data() + used, size - used, name.c_str(), &entry,
+                                               static_cast<off_t>(e.next));
+                if (looked_up != nullptr) counted.push_back(looked_up);
+                return true;
+            });
         if (done && fuse_reply_buf(req, buffer.data(), used) == 0) return;
         for (Node* n : counted) file_system.forget(n, 1);
         if (!done) fuse_reply_err(req, done.error().value());

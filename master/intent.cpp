@@ -1,6 +1,7 @@
 #include "master/intent.hpp"
 
 #include <fcntl.h>
+
 #include <spdlog/spdlog.h>
 
 #include "common/os/file.hpp"

@@ -8,8 +8,8 @@ namespace tdfs {
 
 // The record that is to be, and what stood at its names before.
 struct Intent {
-    std::uint64_t ino = 0;        // of the object the operation is about (0: a new one)
-    std::uint64_t other_ino = 0;  // of what stands at the second name (rename), or of the source (copy)
+    std::uint64_t ino = 0;         // of the object the operation is about (0: a new one)
+    std::uint64_t other_ino = 0;   // of what stands at the second name (rename), or of the source (copy)
     std::uint32_t data_bytes = 0;  // of a write, whose data is not kept
     Record record;
 };

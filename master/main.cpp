@@ -1,7 +1,6 @@
 // tdfs: the master daemon. Builds everything, hands references down, waits, and takes it apart in order.
 #include <fcntl.h>
 #include <linux/securebits.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -10,10 +9,12 @@
 #include <climits>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
-#include "common/control/places.hpp"
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
 #include "common/control/control.hpp"
+#include "common/control/places.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/guards.hpp"
 #include "common/resync/source.hpp"
@@ -72,7 +73,8 @@ Result<void, std::string> prepare_process() {
     ::umask(0);
     if (::geteuid() != 0) return Unexpected<std::string>("must be run as root: it creates files for every user");
     if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) != 0) {
-        return Unexpected<std::string>("cannot keep its capabilities (CAP_SETPCAP is missing): " + Errno::last().text());
+        return Unexpected<std::string>("cannot keep its capabilities (CAP_SETPCAP is missing): " +
+                                       Errno::last().text());
     }
     return check_system();
 }
@@ -126,12 +128,13 @@ int run(const MasterOptions& options) {
     publisher_options.nodelay = options.nodelay;
     publisher_options.name = host_name() + ":" + volume.directory();
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
-    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options, [&](const std::string& reason) {
-        return std::make_unique<Responder>(volume, journal, hold, reason);
-    });
+    Publisher publisher(
+        journal, {identity.volume, identity.history}, publisher_options,
+        [&](const std::string& reason) { return std::make_unique<Responder>(volume, journal, hold, reason); });
 
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount, publisher, stop_requested.get()});
+    Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
+                     publisher, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
     OwnFd run_directory;
     if (volume.mount_covers_directory()) {
@@ -149,13 +152,14 @@ int run(const MasterOptions& options) {
     const RetentionLimits limits{options.retain_bytes};
     {
         Housekeeper housekeeper([&] {
-            const Lsn floor = retention_floor(journal.oldest(), journal.tail(), publisher.slowest(), limits);
+            const Lsn floor = retention_floor(journal.oldest(), journal.tail(),
+                                              options.slaves.empty() ? journal.tail() : publisher.slowest(), limits);
             const auto dropped = journal.drop_before(std::min(floor, settler.settled_lsn()));
             if (!dropped) spdlog::error("journal drop_before={} error=\"{}\"", floor.bytes(), dropped.error().text());
             if (file_system.root_changed()) volume.note_content();
         });
-        spdlog::info("ready volume={} directory=\"{}\" mount=\"{}\" position={}", identity.volume.text(), volume.directory(),
-                     volume.mountpoint(), to_text(Position{volume.epoch(), journal.tail()}));
+        spdlog::info("ready volume={} directory=\"{}\" mount=\"{}\" position={}", identity.volume.text(),
+                     volume.directory(), volume.mountpoint(), to_text(Position{volume.epoch(), journal.tail()}));
         background.ready();
         service.wait_until_stopped(mount.ended_fd());
         spdlog::info("stopping position={}", to_text(Position{volume.epoch(), journal.tail()}));

@@ -1,13 +1,14 @@
 #include "master/mount.hpp"
 
 #include <pthread.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
 #include <cstring>
+
+#include <spdlog/spdlog.h>
 
 #include "master/fuse_ops.hpp"
 
@@ -31,7 +32,8 @@ std::string escape_option(const std::string& text) {
 
 std::string fuse_library_version() { return fuse_pkgversion(); }
 
-FuseMount::FuseMount(FileSystem& fs, Node* root) : fs_(fs), root_(root), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+FuseMount::FuseMount(FileSystem& fs, Node* root)
+    : fs_(fs), root_(root), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     TDFS_INVARIANT(static_cast<bool>(ended_), "an eventfd can be made");
 }
 

@@ -16,7 +16,7 @@ namespace tdfs {
 // What libfuse and the kernel gave us, for status and --version.
 struct FuseFeatures {
     static const bool kTmpfile, kKillSuidgid, kStatx;  // what the library we were built with can do
-    std::string library;  // version of libfuse
+    std::string library;                               // version of libfuse
     bool kill_privileges = false;  // HANDLE_KILLPRIV_V2: no request for set-id bits before each write
     bool acl = false;
     std::uint32_t max_write = 0;

@@ -1,8 +1,8 @@
 #include "master/mutator.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <array>
+
+#include <spdlog/spdlog.h>
 
 #include "common/os/file.hpp"
 #include "proto/lzf.hpp"
@@ -28,9 +28,10 @@ void Pending::commit(const Record& r) {
 
 void Mutator::broke(Lsn lsn, Errno e) {
     if (!broken_.exchange(true)) {
-        spdlog::critical("journal lsn={} error=\"{}\": a change could not be recorded; the mount is read-only now. "
-                         "Restart the master when the disk is in order: it resolves what was in flight.",
-                         lsn.bytes(), e.text());
+        spdlog::critical(
+            "journal lsn={} error=\"{}\": a change could not be recorded; the mount is read-only now. "
+            "Restart the master when the disk is in order: it resolves what was in flight.",
+            lsn.bytes(), e.text());
     }
 }
 

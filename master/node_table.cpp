@@ -136,7 +136,8 @@ void NodeTable::link_locked(Node* node, Node* parent, std::string_view name) {
     for (Link& link : node->links) {
         if (link.parent == parent && link.name == name) return;
     }
-    if (node->is_dir && !node->links.empty()) {  // a directory has one place: what is known is older than what was found
+    if (node->is_dir &&
+        !node->links.empty()) {  // a directory has one place: what is known is older than what was found
         Node* old = node->links.front().parent;
         node->links.clear();
         --old->pins;

@@ -28,10 +28,10 @@ struct Link {
 
 // One object. Fields are guarded by the table's mutex unless said otherwise.
 struct Node {
-    ObjectId id;               // constant
-    bool is_dir = false;       // constant
-    bool is_regular = false;   // constant
-    bool is_tmpfile = false;   // constant; made by O_TMPFILE, never had a name
+    ObjectId id;                // constant
+    bool is_dir = false;        // constant
+    bool is_regular = false;    // constant
+    bool is_tmpfile = false;    // constant; made by O_TMPFILE, never had a name
     std::uint64_t lookups = 0;  // references the kernel holds
     std::uint32_t pins = 0;     // children in the table, open files, the settler
     std::vector<Link> links;    // directories: exactly one, the root none
@@ -87,8 +87,8 @@ class NodeTable {
     // parent/name is gone; `gone`: it was the object's last name (its inode number may now be used again).
     void remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone);
     void move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent, std::string_view new_name);
-    void exchange_links(std::uint64_t ino, Node* parent, std::string_view name, std::uint64_t other_ino, Node* other_parent,
-                        std::string_view other_name);
+    void exchange_links(std::uint64_t ino, Node* parent, std::string_view name, std::uint64_t other_ino,
+                        Node* other_parent, std::string_view other_name);
 
     // ENOENT: the object has no name that is known (and for place(), no open file either).
     SysResult<std::string> path(Node* node);

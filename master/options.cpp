@@ -1,7 +1,8 @@
 #include "master/options.hpp"
 
-#include <cxxopts.hpp>
 #include <optional>
+
+#include <cxxopts.hpp>
 
 #include "master/mount.hpp"
 #include "proto/frame.hpp"
@@ -22,7 +23,8 @@ std::optional<PublisherOptions::Target> parse_target(const std::string& text) {
         const std::string rest = text.substr(close + 1);
         if (!rest.empty() && rest[0] != ':') return std::nullopt;
         if (!rest.empty()) t.port = rest.substr(1);
-    } else if (const auto colon = text.find(':'); colon != std::string::npos && text.find(':', colon + 1) == std::string::npos) {
+    } else if (const auto colon = text.find(':');
+               colon != std::string::npos && text.find(':', colon + 1) == std::string::npos) {
         t.host = text.substr(0, colon);
         t.port = text.substr(colon + 1);
     }
@@ -37,8 +39,9 @@ Advice usage(const std::string& what) { return {"tdfs: " + what + " (tdfs -h sho
 }  // namespace
 
 std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) {
-    cxxopts::Options parser("tdfs", "Makes one directory tree live on many machines: mounts DIR on MOUNTPOINT and "
-                                    "streams every change to the slaves.");
+    cxxopts::Options parser("tdfs",
+                            "Makes one directory tree live on many machines: mounts DIR on MOUNTPOINT and "
+                            "streams every change to the slaves.");
     parser.custom_help("-m DIR [-c HOST[:PORT]]... [-z 0|1] [-n] [-f] [OPTION...]");
     parser.positional_help("MOUNTPOINT");
     // clang-format off

@@ -11,11 +11,11 @@
 namespace tdfs {
 
 struct MasterOptions {
-    std::string directory;   // -m
+    std::string directory;  // -m
     std::string mountpoint;
     std::vector<PublisherOptions::Target> slaves;  // -c
-    bool compress = false;   // -z 1
-    bool nodelay = true;     // -n switches it off
+    bool compress = false;                         // -z 1
+    bool nodelay = true;                           // -n switches it off
     bool foreground = false;
     bool allow_empty = false;
     bool fuse_debug = false;

@@ -3,8 +3,8 @@
 
 #include <condition_variable>
 #include <functional>
-#include <optional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "common/journal/journal.hpp"
@@ -12,7 +12,7 @@
 namespace tdfs {
 
 struct RetentionLimits {
-    std::uint64_t retain_bytes = 4ull << 30;  // unread history of slaves is kept up to this
+    std::uint64_t retain_bytes = 4ull << 30;   // unread history of slaves is kept up to this
     std::uint64_t spare_bytes = 256ull << 20;  // and this much even where every slave has read it, for short absences
 };
 

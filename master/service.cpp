@@ -111,7 +111,8 @@ json Service::drain(const ControlRequest& request) {
         if (request.cancelled()) return failed("given up");
         if (timeout.count() >= 0 && std::chrono::steady_clock::now() - begin >= timeout) {
             return failed("not all slaves have applied everything up to lsn " + std::to_string(upto.bytes()) +
-                              " yet (tdfsctl status says who has not)", kTimedOut);
+                              " yet (tdfsctl status says who has not)",
+                          kTimedOut);
         }
     }
     return {{"ok", true}, {"position", to_text(Position{p_.epoch, upto})}};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+
 #include <nlohmann/json_fwd.hpp>
 
 #include "common/control/control.hpp"

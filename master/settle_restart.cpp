@@ -15,7 +15,8 @@ Result<std::size_t, JournalError> settle_after_kill(int root, Journal& journal, 
         const auto status = reader.next(frame);
         if (status == JournalReader::Status::kAtTail) break;
         if (status != JournalReader::Status::kFrame) {
-            return Unexpected(JournalError{"the journal cannot be read at lsn " + std::to_string(reader.position().bytes())});
+            return Unexpected(
+                JournalError{"the journal cannot be read at lsn " + std::to_string(reader.position().bytes())});
         }
         if (frame.header.kind != FrameKind::kRecord) continue;
         const auto payload = raw_payload(frame, scratch);

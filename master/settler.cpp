@@ -1,11 +1,12 @@
 #include "master/settler.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+
+#include <spdlog/spdlog.h>
 
 #include "common/os/file.hpp"
 
@@ -40,7 +41,9 @@ SysResult<void> Settler::open(int dir, Lsn if_new) {
 Lsn Settler::settled_lsn() const { return Lsn(settled_->load(std::memory_order_relaxed)); }
 void Settler::set_settled_lsn(Lsn lsn) { settled_->store(lsn.bytes(), std::memory_order_relaxed); }
 
-void Settler::start() { thread_ = std::thread([this] { run(); }); }
+void Settler::start() {
+    thread_ = std::thread([this] { run(); });
+}
 
 void Settler::stop() {
     {

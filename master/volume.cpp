@@ -1,8 +1,9 @@
 #include "master/volume.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mount.h>
+
+#include <spdlog/spdlog.h>
 
 #include "common/daemon/guards.hpp"
 #include "common/os/file.hpp"
@@ -56,8 +57,10 @@ Result<void, std::string> Volume::check_places(const MasterOptions& options) {
     auto inside = is_strictly_beneath(mountpoint_, directory_);
     if (!inside) return Text(inside.error());
     if (*inside) {
-        return Text("the mountpoint " + mountpoint_ + " lies inside " + directory_ + ", which it would show: the tree would "
-                    "contain itself (mount over " + directory_ + " itself, or elsewhere)");
+        return Text("the mountpoint " + mountpoint_ + " lies inside " + directory_ +
+                    ", which it would show: the tree would "
+                    "contain itself (mount over " +
+                    directory_ + " itself, or elsewhere)");
     }
     auto covered = is_strictly_beneath(directory_, mountpoint_);
     if (!covered) return Text(covered.error());
@@ -101,7 +104,8 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     }
     if (power_loss) {
         const Lsn first = journal_->tail() + kEpochGapBytes;
-        if (auto done = journal_->reset(first); !done) return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
+        if (auto done = journal_->reset(first); !done)
+            return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
         if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
         identity.history.push_back({random_epoch(), first});
         spdlog::warn("volume={} epoch={:016x} first={}: the machine went down without a stop; slaves are compared anew",

@@ -23,8 +23,10 @@ bool means_absent(Errno e) {
         case ENOENT:
         case ENOTDIR:
         case ELOOP:
-        case EXDEV: return true;
-        default: return false;
+        case EXDEV:
+            return true;
+        default:
+            return false;
     }
 }
 

@@ -10,8 +10,8 @@
 
 namespace tdfs {
 
-// Holds the writers from construction until end(), destruction or the time limit, whatever the session's thread waits for
-// meanwhile. Takes and releases the hold on a thread of its own, since locks belong to the thread that took them.
+// Holds the writers from construction until end(), destruction or the time limit, whatever the session's thread waits
+// for meanwhile. Takes and releases the hold on a thread of its own, since locks belong to the thread that took them.
 //
 // Used by one thread; `writers` outlives it.
 class TimedHold {

@@ -15,16 +15,16 @@ namespace tdfs {
 
 struct LinkGroup {
     ObjectId object;
-    std::uint64_t ino = 0;         // of the replica; 0 while it is being built
-    std::string builder;           // the name it is being built for
-    std::set<std::string> names;   // names that are this inode now
-    std::vector<std::string> waiting;  // names to be linked once it is built
+    std::uint64_t ino = 0;                          // of the replica; 0 while it is being built
+    std::string builder;                            // the name it is being built for
+    std::set<std::string> names;                    // names that are this inode now
+    std::vector<std::string> waiting;               // names to be linked once it is built
     std::uint32_t compared_in = ~std::uint32_t{0};  // the round in which all of it was compared last
 };
 
 // Invariant: a local inode belongs to one group at most, a name to one at most, and a group without names, builder and
-// waiting names does not exist. Takes memory for each name of an object with several names only. Not thread-safe; pointers
-// are good until the next call that is not const.
+// waiting names does not exist. Takes memory for each name of an object with several names only. Not thread-safe;
+// pointers are good until the next call that is not const.
 class LinkGroups {
   public:
     LinkGroup* find(const ObjectId& object);
@@ -42,7 +42,7 @@ class LinkGroups {
     // The name does not stand for what it did any more. The group may end.
     void drop_name(std::string_view name);
     void drop_name_unless(std::string_view name, const ObjectId& object, std::uint64_t ino);  // it is that object's
-    void drop_within(std::string_view path);  // with all names beneath
+    void drop_within(std::string_view path);                                                  // with all names beneath
 
     // One name of every group.
     [[nodiscard]] std::vector<std::pair<std::string, ObjectId>> all() const;

@@ -16,12 +16,17 @@ bool means_missing(Errno e) { return e.value() == ENOENT || e.value() == ENOTDIR
 const char* advice(Errno e) {
     switch (e.value()) {
         case ENOSPC:
-        case EDQUOT: return " (make room on the replica; the resync is tried again)";
-        case EROFS: return " (the replica's file system is read-only)";
+        case EDQUOT:
+            return " (make room on the replica; the resync is tried again)";
+        case EROFS:
+            return " (the replica's file system is read-only)";
         case EPERM:
-        case EACCES: return " (tdfs_slave must run as root to give files their owners)";
-        case EOPNOTSUPP: return " (the replica's file system lacks what the master's has)";
-        default: return "";
+        case EACCES:
+            return " (tdfs_slave must run as root to give files their owners)";
+        case EOPNOTSUPP:
+            return " (the replica's file system lacks what the master's has)";
+        default:
+            return "";
     }
 }
 
@@ -116,7 +121,8 @@ Done LocalTree::make_other(const Spot& at, const Entry& e) {
     if (!fd) return cannot("open", at.path, fd.error());
     const auto info = stat_fd(fd->get());
     if (!info) return cannot("look at", at.path, info.error());
-    if (auto done = set_owner_and_mode(fd->get(), *info, e); !done) return cannot("give an owner to", at.path, done.error());
+    if (auto done = set_owner_and_mode(fd->get(), *info, e); !done)
+        return cannot("give an owner to", at.path, done.error());
     if (auto done = set_mtime_fd(fd->get(), e.mtime_ns); !done) return cannot("set the time of", at.path, done.error());
     if (auto done = changing(at.dir, parent_of(at.path)); !done) return done;
     if (::renameat(stage_.get(), name.c_str(), at.dir, at.name.c_str()) != 0) {

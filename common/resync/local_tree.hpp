@@ -26,8 +26,9 @@ struct Spot {
     std::string name;  // its last component
 };
 
-// Invariant: a directory whose names were changed here has, after finish_directories(), the modification time last told by
-// directory_time(), or else the one it had before. New objects are built under kStagePath and moved into place complete.
+// Invariant: a directory whose names were changed here has, after finish_directories(), the modification time last told
+// by directory_time(), or else the one it had before. New objects are built under kStagePath and moved into place
+// complete.
 //
 // Every path is resolved beneath the root, never through symlinks. Not thread-safe. `root` outlives it.
 class LocalTree {

@@ -120,15 +120,16 @@ Done Matcher::match_other(const Spot& at, Entry e, const MatchDepth& depth, Foun
         }
     }
     // No name of that object is known. What is here may be another object's inode, which must keep its content.
-    const bool foreign = found.usable && (links_.is_bound(found.usable->object.ino) ||
-                                          (found.usable->links > 1 && e.links == 1));
+    const bool foreign =
+        found.usable && (links_.is_bound(found.usable->object.ino) || (found.usable->links > 1 && e.links == 1));
     if (foreign) found.usable.reset();
     if (!found.usable) return make_new(at, std::move(e), depth);
     if (e.links > 1) links_.bind(e.object, found.usable->object.ino, at.path);
     return update(at, std::move(e), depth, *found.usable);
 }
 
-// Makes the name one of the inode that the object is on the replica. False: no name of it is left, and the group is gone.
+// Makes the name one of the inode that the object is on the replica. False: no name of it is left, and the group is
+// gone.
 Result<bool, std::string> Matcher::join_group(const Spot& at, const Entry& e, const Found& found) {
     LinkGroup* group = links_.find(e.object);
     if (found.usable && found.usable->object.ino == group->ino) {
@@ -177,7 +178,8 @@ Done Matcher::make_new(const Spot& at, Entry e, const MatchDepth& depth) {
 Done Matcher::update(const Spot& at, Entry e, const MatchDepth& depth, const FileInfo& local) {
     compared(e, depth);
     const bool differs = local.size != e.size || local.mtime_ns != e.mtime_ns;
-    const bool content = S_ISREG(e.mode) && depth.content != Content::kKeep && (depth.content != Content::kQuick || differs);
+    const bool content =
+        S_ISREG(e.mode) && depth.content != Content::kKeep && (depth.content != Content::kQuick || differs);
     if (content) {
         Transfer t;
         t.kind = Transfer::Kind::kUpdate;
@@ -193,7 +195,8 @@ Done Matcher::update(const Spot& at, Entry e, const MatchDepth& depth, const Fil
     auto changed = attributes(fd->get(), at.path, e, local);
     if (!changed) return same(changed.error());
     if (local.mtime_ns != e.mtime_ns) {
-        if (auto done = set_mtime_fd(fd->get(), e.mtime_ns); !done) return cannot("set the time of", at.path, done.error());
+        if (auto done = set_mtime_fd(fd->get(), e.mtime_ns); !done)
+            return cannot("set the time of", at.path, done.error());
     }
     if (*changed || local.mtime_ns != e.mtime_ns) ++metadata_;
     return {};

@@ -14,7 +14,7 @@ namespace tdfs {
 
 // How far to trust what is there already.
 struct MatchDepth {
-    bool recurse = false;      // directories: all that is beneath, too
+    bool recurse = false;  // directories: all that is beneath, too
     Compare beneath = Compare::kQuick;
     enum class Content { kQuick, kAll, kRanges, kKeep } content = Content::kQuick;  // kKeep: is known to be equal
     ByteRanges ranges;

@@ -32,7 +32,9 @@ class Estimate {
         const auto parent = open_parent_beneath(dir_.root, t.path);
         if (parent) add_object(parent->get(), std::string(leaf_of(t.path)), t.deep);
     }
-    [[nodiscard]] bool too_much() const { return paths_ > limits_.last_round_paths || bytes_ > limits_.last_round_bytes; }
+    [[nodiscard]] bool too_much() const {
+        return paths_ > limits_.last_round_paths || bytes_ > limits_.last_round_bytes;
+    }
 
   private:
     void add_object(int dir, const std::string& name, bool deep) {
@@ -59,7 +61,12 @@ class Estimate {
 }  // namespace
 
 Rounds::Rounds(const BackingDir& dir, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
-    : dir_(dir), journal_(journal), epoch_(epoch), writers_(writers), limits_(limits), reader_(journal, journal.tail()) {}
+    : dir_(dir),
+      journal_(journal),
+      epoch_(epoch),
+      writers_(writers),
+      limits_(limits),
+      reader_(journal, journal.tail()) {}
 
 Answer<bool> Rounds::follow() {
     const auto begin = reader_.position();
@@ -74,12 +81,16 @@ Answer<bool> Rounds::follow() {
 Answer<Rounds::Read> Rounds::read_one() {
     FrameView frame;
     switch (reader_.next(frame)) {
-        case JournalReader::Status::kAtTail: return Read::kTail;
+        case JournalReader::Status::kAtTail:
+            return Read::kTail;
         case JournalReader::Status::kGone:
-        case JournalReader::Status::kDamaged: lose(); return Read::kMore;
+        case JournalReader::Status::kDamaged:
+            lose();
+            return Read::kMore;
         case JournalReader::Status::kError:
             return Unexpected<Unreadable>("the master cannot read its journal: " + reader_.error().text());
-        case JournalReader::Status::kFrame: break;
+        case JournalReader::Status::kFrame:
+            break;
     }
     if (frame.header.kind != FrameKind::kRecord) return Read::kMore;
     const auto payload = raw_payload(frame, scratch_);

@@ -31,8 +31,8 @@ class Rounds {
         bool links = false;
         std::vector<TouchedPath> paths;
     };
-    // The sink is through with a round. True: that was the last one, and writers were held all the while: finished() says
-    // from where the stream goes on. False: next() is to be asked once follow() has reached the tail.
+    // The sink is through with a round. True: that was the last one, and writers were held all the while: finished()
+    // says from where the stream goes on. False: next() is to be asked once follow() has reached the tail.
     bool end_hold();
     Answer<Round> next();
 

@@ -20,7 +20,7 @@ constexpr std::size_t kMaxListsAsked = 64;
 constexpr std::size_t kMaxStatsAsked = 128;
 constexpr std::size_t kMaxTransfersListed = 200'000;  // above, fetching goes before listing further, until ...
 constexpr std::size_t kFewTransfersListed = 100'000;
-constexpr std::size_t kMaxTouchedPaths = 4'000'000;   // of one round; the source sends far fewer
+constexpr std::size_t kMaxTouchedPaths = 4'000'000;  // of one round; the source sends far fewer
 constexpr std::size_t kBytesOfOneCall = 256 * 1024;
 constexpr std::uint64_t kProgressNs = 500'000'000;
 constexpr std::uint64_t kSyncBytes = 16ull << 20;  // a round that fetched more is written back before it ends
@@ -138,17 +138,23 @@ class ResyncSink::Impl {
 
     Result<void, DecodeError> take(MessageKind kind, ByteView payload) {
         switch (kind) {
-            case MessageKind::kListPart: return take_as(Asked::kList, decode_ListPart(payload));
-            case MessageKind::kStatReply: return take_as(Asked::kStat, decode_StatReply(payload));
-            case MessageKind::kRangePart: return take_as(Asked::kTransfer, decode_RangePart(payload));
-            case MessageKind::kRangeEnd: return take_as(Asked::kTransfer, decode_RangeEnd(payload));
-            case MessageKind::kXattrsReply: return take_as(Asked::kTransfer, decode_XattrsReply(payload));
+            case MessageKind::kListPart:
+                return take_as(Asked::kList, decode_ListPart(payload));
+            case MessageKind::kStatReply:
+                return take_as(Asked::kStat, decode_StatReply(payload));
+            case MessageKind::kRangePart:
+                return take_as(Asked::kTransfer, decode_RangePart(payload));
+            case MessageKind::kRangeEnd:
+                return take_as(Asked::kTransfer, decode_RangeEnd(payload));
+            case MessageKind::kXattrsReply:
+                return take_as(Asked::kTransfer, decode_XattrsReply(payload));
             case MessageKind::kTouched: {
                 auto m = decode_Touched(payload);
                 if (!m) return Unexpected<DecodeError>(m.error());
                 return on(std::move(*m));
             }
-            default: return bad("not an answer of a resync");
+            default:
+                return bad("not an answer of a resync");
         }
     }
     template <class Message>
@@ -192,9 +198,9 @@ class ResyncSink::Impl {
         MatchDepth depth;
         depth.recurse = t.deep;
         depth.beneath = round_ == 0 && !full_ ? Compare::kQuick : Compare::kAll;
-        depth.content = !t.content          ? MatchDepth::Content::kKeep
-                        : t.ranges.empty()  ? MatchDepth::Content::kAll
-                                            : MatchDepth::Content::kRanges;
+        depth.content = !t.content         ? MatchDepth::Content::kKeep
+                        : t.ranges.empty() ? MatchDepth::Content::kAll
+                                           : MatchDepth::Content::kRanges;
         depth.ranges = t.ranges;
         if (t.path.empty()) return entry ? matcher_.match_root(*entry, depth) : Done{};
         const auto at = tree_.spot(t.path);

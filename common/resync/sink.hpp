@@ -11,10 +11,10 @@ namespace tdfs {
 // A state machine without network I/O; changes the replica directory `root` (descriptor). One session thread.
 //
 // What differs in metadata is set; content of regular files is fetched where size or mtime differ (always compared by
-// hashes on `full`), block-wise into the file that is there; what the master does not have is removed (never .tdfs in the root). New
-// files are built under .tdfs/stage and renamed into place complete; hard-link groups are made equal; times are set
-// last (directories after their content). What is equal already is not asked for again, so a resync that was cut off
-// goes on where it was.
+// hashes on `full`), block-wise into the file that is there; what the master does not have is removed (never .tdfs in
+// the root). New files are built under .tdfs/stage and renamed into place complete; hard-link groups are made equal;
+// times are set last (directories after their content). What is equal already is not asked for again, so a resync that
+// was cut off goes on where it was.
 class ResyncSink {
   public:
     ResyncSink(int root, const ResyncStart& start);
@@ -22,8 +22,8 @@ class ResyncSink {
 
     // Answers, in the order of the questions.
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload);
-    // Appends questions, some hundred KiB a call at most; false: nothing to ask until answers come. Reads (and hashes) what
-    // the replica has.
+    // Appends questions, some hundred KiB a call at most; false: nothing to ask until answers come. Reads (and hashes)
+    // what the replica has.
     bool produce(Bytes& out);
     // Not empty: a local error that ends this try; names path, operation and reason.
     [[nodiscard]] std::string failed() const;

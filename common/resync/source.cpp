@@ -30,12 +30,18 @@ Result<Question, DecodeError> question(Result<Request, DecodeError> decoded) {
 
 Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload) {
     switch (kind) {
-        case MessageKind::kList: return question(decode_ListRequest(payload));
-        case MessageKind::kStat: return question(decode_StatRequest(payload));
-        case MessageKind::kRange: return question(decode_RangeRequest(payload));
-        case MessageKind::kXattrs: return question(decode_XattrsRequest(payload));
-        case MessageKind::kRoundDone: return Question(RoundDone{});
-        default: return bad("not a question of a resync");
+        case MessageKind::kList:
+            return question(decode_ListRequest(payload));
+        case MessageKind::kStat:
+            return question(decode_StatRequest(payload));
+        case MessageKind::kRange:
+            return question(decode_RangeRequest(payload));
+        case MessageKind::kXattrs:
+            return question(decode_XattrsRequest(payload));
+        case MessageKind::kRoundDone:
+            return Question(RoundDone{});
+        default:
+            return bad("not a question of a resync");
     }
 }
 
@@ -173,9 +179,7 @@ class ResyncSource::Impl {
 
 ResyncSource::ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, std::string reason, bool full,
                            ResyncLimits limits)
-    : reason_(std::move(reason)),
-      full_(full),
-      impl_(std::make_unique<Impl>(root, journal, epoch, writers, limits)) {}
+    : reason_(std::move(reason)), full_(full), impl_(std::make_unique<Impl>(root, journal, epoch, writers, limits)) {}
 ResyncSource::~ResyncSource() = default;
 
 Result<void, DecodeError> ResyncSource::receive(MessageKind kind, ByteView payload) {

@@ -24,16 +24,16 @@ class WriterHold {
 };
 
 struct ResyncLimits {
-    std::size_t last_round_paths = 256;             // hold writers when no more than this is left ...
-    std::uint64_t last_round_bytes = 4ull << 20;    // ... with no more changed content than this
-    std::uint32_t max_rounds = 30;                  // then the last round is held however much is left
-    std::uint32_t hold_limit_ms = 1000;             // a last round that takes longer is repeated without a hold
+    std::size_t last_round_paths = 256;           // hold writers when no more than this is left ...
+    std::uint64_t last_round_bytes = 4ull << 20;  // ... with no more changed content than this
+    std::uint32_t max_rounds = 30;                // then the last round is held however much is left
+    std::uint32_t hold_limit_ms = 1000;           // a last round that takes longer is repeated without a hold
 };
 
 inline constexpr std::size_t kMaxQuestions = 1024;
 
-// A state machine without network I/O; reads the backing directory. One session thread. All references outlive it; the destructor
-// releases a hold (also when the link is lost in the last round).
+// A state machine without network I/O; reads the backing directory. One session thread. All references outlive it; the
+// destructor releases a hold (also when the link is lost in the last round).
 class ResyncSource {
   public:
     // `root`: descriptor of the backing directory. `epoch`: current. A hold is also released when the sink takes longer
@@ -44,8 +44,8 @@ class ResyncSource {
 
     // Questions and RoundDone; Progress is ignored. More than kMaxQuestions unanswered ones are refused.
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload);
-    // Appends answers, about 1 MiB a call; false: nothing to say until more is received. Where the backing directory or the
-    // journal cannot be read, a Refuse with the reason is the last answer: guessing would remove what is there.
+    // Appends answers, about 1 MiB a call; false: nothing to say until more is received. Where the backing directory or
+    // the journal cannot be read, a Refuse with the reason is the last answer: guessing would remove what is there.
     bool produce(Bytes& out);
     [[nodiscard]] std::optional<Position> finished() const;
     // How long writers had to wait for the last round; 0 before it.

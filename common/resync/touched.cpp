@@ -73,10 +73,20 @@ TouchedPath* TouchedPaths::touch(std::string_view path) {
     if (is_state(path)) return nullptr;
     auto at = paths_.find(path);
     if (at == paths_.end()) {
+        if (all_links_ && is_beneath_deep(path)) return nullptr;  // ids need not be kept either
         at = paths_.emplace(std::string(path), TouchedPath{}).first;
         at->second.path = at->first;
     }
     return &at->second;
+}
+
+bool TouchedPaths::is_beneath_deep(std::string_view path) const {
+    while (!path.empty()) {
+        path = parent_of(path);
+        const auto at = paths_.find(path);
+        if (at != paths_.end() && at->second.deep) return true;
+    }
+    return false;
 }
 
 TouchedPath* TouchedPaths::changed(std::string_view path, const ObjectId& object) {

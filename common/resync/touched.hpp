@@ -19,9 +19,9 @@ inline constexpr std::size_t kMaxTouched = 400'000;  // paths remembered one by 
 // that was added or removed the parent directory is touched too (its mtime). The state directory is left out.
 //
 // Invariant: an object that differs from how it was before the stretch is named by its path, lies beneath a path marked
-// deep, or is named by its id (its changed name is gone, others of its names may not be). Content is given as ranges only
-// where the path has been the same object throughout the stretch. Beyond `limit` paths, siblings become their directory,
-// deep. Not thread-safe.
+// deep, or is named by its id (its changed name is gone, others of its names may not be). Content is given as ranges
+// only where the path has been the same object throughout the stretch. Beyond `limit` paths, siblings become their
+// directory, deep. Not thread-safe.
 class TouchedPaths {
   public:
     explicit TouchedPaths(std::size_t limit = kMaxTouched) : limit_(limit) {}
@@ -50,7 +50,8 @@ class TouchedPaths {
     void apply(const RemoveXattrRecord& r) { changed(r.path, r.object); }
     void apply(const SyncRecord&) {}
 
-    TouchedPath* touch(std::string_view path);  // null: not replicated
+    TouchedPath* touch(std::string_view path);  // null: not replicated, or covered already
+    [[nodiscard]] bool is_beneath_deep(std::string_view path) const;
     TouchedPath* changed(std::string_view path, const ObjectId& object);
     void content(std::string_view path, const ObjectId& object, std::uint64_t offset, std::uint64_t length);
     void replaced(std::string_view path);  // another object stands there now: deep, all content

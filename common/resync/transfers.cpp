@@ -45,10 +45,10 @@ struct Transfers::File {
 
     Transfer transfer;
     OwnFd fd;
-    std::string staged;              // name in the stage; empty: in place
-    std::uint64_t local_size = 0;    // when it was opened
+    std::string staged;                                          // name in the stage; empty: in place
+    std::uint64_t local_size = 0;                                // when it was opened
     std::deque<std::pair<std::uint64_t, std::uint64_t>> pieces;  // begin, end: not asked for yet
-    std::uint64_t size;              // as far as content is known at the end
+    std::uint64_t size;                                          // as far as content is known at the end
     std::uint32_t blocks = kLeastBlocks;
     std::uint32_t outstanding = 0;
     bool fetched = false;  // something came
@@ -95,12 +95,15 @@ Done Transfers::start() {
     agenda_.transfers.pop_front();
     ++open_files_;
     switch (file->transfer.kind) {
-        case Transfer::Kind::kXattrs: need_xattrs_.push_back(file); return {};
+        case Transfer::Kind::kXattrs:
+            need_xattrs_.push_back(file);
+            return {};
         case Transfer::Kind::kUpdate:
             if (auto done = open_present(*file); !done) return done;
             if (!file->fd) return drop(*file);
             break;
-        case Transfer::Kind::kNew: break;
+        case Transfer::Kind::kNew:
+            break;
     }
     if (!file->fd) {
         auto staged = tree_.stage_file();
@@ -112,8 +115,8 @@ Done Transfers::start() {
     return {};
 }
 
-// Leaves f.fd empty where the file that was seen is not there any more, and turns a file that cannot be written to into a
-// new one.
+// Leaves f.fd empty where the file that was seen is not there any more, and turns a file that cannot be written to into
+// a new one.
 Done Transfers::open_present(File& f) {
     const auto& path = f.transfer.path;
     const auto at = tree_.spot(path);
@@ -227,7 +230,8 @@ Done Transfers::end(const RangeEnd& m) {
     --f.outstanding;
     f.gone = f.gone || m.gone;
     if (!f.gone) f.size = std::min(f.size, m.size);
-    f.blocks = q.received * 8 <= q.end - q.begin ? std::min<std::uint32_t>(f.blocks * 2, kMaxRangeBlocks) : kLeastBlocks;
+    f.blocks =
+        q.received * 8 <= q.end - q.begin ? std::min<std::uint32_t>(f.blocks * 2, kMaxRangeBlocks) : kLeastBlocks;
     counts_.bytes_done += std::min(q.end, std::max(f.transfer.entry.size, q.begin)) - q.begin;
     if (f.outstanding != 0 || f.has_more()) return {};
     if (current_ == q.file) current_.reset();

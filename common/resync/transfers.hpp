@@ -1,7 +1,7 @@
 // Fetches what is on the agenda: content of regular files and extended attributes.
 //
-// A file goes through: opened (or begun in the stage) -> ranges asked for, piece by piece -> content complete: size, owner,
-// permissions -> extended attributes asked for where they differ -> time, place, done.
+// A file goes through: opened (or begun in the stage) -> ranges asked for, piece by piece -> content complete: size,
+// owner, permissions -> extended attributes asked for where they differ -> time, place, done.
 #pragma once
 
 #include <cstdint>
@@ -80,7 +80,7 @@ class Transfers {
     LocalTree& tree_;
     LinkGroups& links_;
     Agenda& agenda_;
-    FilePtr current_;                   // ranges of it are being asked for
+    FilePtr current_;  // ranges of it are being asked for
     std::deque<FilePtr> need_xattrs_;
     std::deque<Question> questions_;    // in flight
     std::uint64_t expected_bytes_ = 0;  // of all of them

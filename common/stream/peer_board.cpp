@@ -74,7 +74,7 @@ std::optional<Lsn> PeerBoard::slowest() const {
     const std::lock_guard lock(mutex_);
     std::optional<Lsn> lowest;
     for (const PeerEntry& e : entries_) {
-        if (!e.linked) continue;
+        if (!e.linked) return std::nullopt;
         const Lsn lsn = std::min(e.status.applied, e.status.durable);
         lowest = lowest ? std::min(*lowest, lsn) : lsn;
     }

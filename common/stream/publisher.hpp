@@ -89,8 +89,8 @@ class Publisher {
     // The same for any `count` of the targets.
     bool wait_for_count(std::size_t count, Lsn upto, Level level, std::chrono::milliseconds timeout);
     [[nodiscard]] bool has_target(const std::string& text) const;  // as PeerStatus::target
-    // The lowest applied (and durable) lsn over all targets that are streaming or stalled; for retention. nullopt:
-    // none is.
+    // The lowest applied (and durable) lsn over all targets, for retention. nullopt: not all of them are streaming or
+    // stalled (or there are none), so that nobody knows what they will ask for.
     [[nodiscard]] std::optional<Lsn> slowest() const;
 
   private:

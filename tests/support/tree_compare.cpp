@@ -218,7 +218,8 @@ class Comparer {
             say("", std::string("cannot open a root: ") + std::strerror(errno));
             return out_;
         }
-        struct stat ls {}, rs{};
+        struct stat ls {
+        }, rs{};
         if (::fstat(l.get(), &ls) != 0 || ::fstat(r.get(), &rs) != 0) {
             say("", "cannot stat a root");
             return out_;
@@ -266,7 +267,8 @@ class Comparer {
     }
 
     void object(const std::string& path, int l, int r, const std::string& name) {
-        struct stat ls {}, rs{};
+        struct stat ls {
+        }, rs{};
         if (::fstatat(l, name.c_str(), &ls, AT_SYMLINK_NOFOLLOW) != 0 ||
             ::fstatat(r, name.c_str(), &rs, AT_SYMLINK_NOFOLLOW) != 0) {
             return say(path, "cannot be looked at");
@@ -303,7 +305,8 @@ class Comparer {
             case S_IFBLK:
                 if (ls.st_rdev != rs.st_rdev) differ(path, "device", device(ls), device(rs));
                 break;
-            default: break;
+            default:
+                break;
         }
         links(path, ls, rs);
     }
@@ -324,7 +327,8 @@ class Comparer {
     }
     static std::string time_text(const struct stat& s) {
         std::array<char, 48> text{};
-        std::snprintf(text.data(), text.size(), "%lld.%09ld", static_cast<long long>(s.st_mtim.tv_sec), s.st_mtim.tv_nsec);
+        std::snprintf(text.data(), text.size(), "%lld.%09ld", static_cast<long long>(s.st_mtim.tv_sec),
+                      s.st_mtim.tv_nsec);
         return text.data();
     }
 
@@ -337,7 +341,8 @@ class Comparer {
             if (other == right->end()) {
                 say(path, "attribute " + shown(name) + " only on the left");
             } else if (other->second != value) {
-                differ(path, "attribute " + shown(name), shown(value.substr(0, 64)), shown(other->second.substr(0, 64)));
+                differ(path, "attribute " + shown(name), shown(value.substr(0, 64)),
+                       shown(other->second.substr(0, 64)));
             }
         }
         for (const auto& [name, value] : *right) {
@@ -370,15 +375,16 @@ class Comparer {
         const auto left_map = data_map(lf.get(), ls.st_size);
         const auto right_map = data_map(rf.get(), rs.st_size);
         if (!left_map || !right_map) return say(path, "holes cannot be found");
-        if (options_.holes) {
+        if (options_.holes && *left_map != *right_map) {
             const auto left_space = allocation(lf.get(), ls.st_size);
             const auto right_space = allocation(rf.get(), rs.st_size);
             if (left_space && right_space) {
                 if (!is_covered(left_space->written, right_space->all) ||
                     !is_covered(right_space->written, left_space->all)) {
-                    differ(path, "data at (4 KiB blocks)", map_text(left_space->written), map_text(right_space->written));
+                    differ(path, "data at (4 KiB blocks)", map_text(left_space->written),
+                           map_text(right_space->written));
                 }
-            } else if (*left_map != *right_map) {  // a file system that does not tell (tmpfs)
+            } else {  // a file system that does not tell (tmpfs)
                 differ(path, "data at (4 KiB blocks)", map_text(*left_map), map_text(*right_map));
             }
         }
@@ -396,7 +402,8 @@ class Comparer {
                     return say(path, "content cannot be read");
                 }
                 const auto n = std::min(got_a, got_b);
-                const auto first = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first;
+                const auto first =
+                    std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first;
                 const auto equal = static_cast<std::size_t>(first - a.begin());
                 if (equal < n || got_a != got_b) {
                     return say(path, "content differs at byte " + std::to_string(at + static_cast<off_t>(equal)));

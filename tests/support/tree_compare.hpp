@@ -16,10 +16,10 @@ struct CompareOptions {
     bool skip_state = true;  // leaves out ".tdfs" in both roots
 };
 
-// Compares names, types, content, holes, permissions, owners, modification times, extended attributes (ACLs included), targets
-// of symlinks, device numbers, and which names are hard links of one another; of the two root directories too. One line
-// for each difference, with the path (bytes that are not printable as \xNN); empty: the trees are equal. Something that
-// cannot be read is a difference. Holds two descriptors for each level of depth.
+// Compares names, types, content, holes, permissions, owners, modification times, extended attributes (ACLs included),
+// targets of symlinks, device numbers, and which names are hard links of one another; of the two root directories too.
+// One line for each difference, with the path (bytes that are not printable as \xNN); empty: the trees are equal.
+// Something that cannot be read is a difference. Holds two descriptors for each level of depth.
 [[nodiscard]] std::vector<std::string> compare_trees(const std::string& left, const std::string& right,
                                                      const CompareOptions& options = {});
 

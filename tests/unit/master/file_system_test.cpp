@@ -78,7 +78,8 @@ TEST_CASE("the state directory cannot be seen or touched") {
     CHECK(names == std::vector<std::string>{".", "..", "d"});
 }
 
-TEST_CASE("a file that lost its name is written without records, and one that lives on under a name never seen with it") {
+TEST_CASE(
+    "a file that lost its name is written without records, and one that lives on under a name never seen with it") {
     Master m;
     auto gone = m.must_create(m.root(), "gone");
     CHECK(m.fs->unlink(m.root(), "gone"));

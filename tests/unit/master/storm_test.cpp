@@ -63,7 +63,9 @@ class Worker {
                 return;
             }
             case 2:
-                with_file([&](OpenFile& f) { (void)m_.fs->write(f, as_bytes(data), pick(20'000), {.append = pick(2) == 0}); });
+                with_file([&](OpenFile& f) {
+                    (void)m_.fs->write(f, as_bytes(data), pick(20'000), {.append = pick(2) == 0});
+                });
                 return;
             case 3:
                 (void)m_.fs->unlink(dir(), name().c_str());
@@ -106,7 +108,8 @@ class Worker {
                     if (pick(2) == 0) {
                         (void)m_.fs->set_xattr(f.node, "user.k", as_bytes(data.substr(0, 30)), 0, false);
                     } else {
-                        (void)m_.fs->fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096 * pick(4), 4096, nullptr);
+                        (void)m_.fs->fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096 * pick(4), 4096,
+                                               nullptr);
                     }
                 });
         }

@@ -41,7 +41,6 @@ void split(Bytes& out, std::deque<Message>& into, const Course& course) {
         const auto frame = parse_frame(rest);
         if (!frame || !frame->complete()) FAIL("a message that is no frame");
         const auto kind = static_cast<MessageKind>(frame->header.kind);
-        if (std::getenv("TDFS_TRACE")) { std::fprintf(stderr, "%d ", int(kind)); if (kind==MessageKind::kStat) std::fprintf(stderr, "%s\n", decode_StatRequest(frame->payload)->path.c_str()); if (kind==MessageKind::kTouched) { auto m=decode_Touched(frame->payload); std::fprintf(stderr,"TOUCHED last %d\n", m->last); for (auto&t: m->paths) std::fprintf(stderr,"   %s d%d c%d r%zu @%lu\n", t.path.c_str(), t.deep,t.content,t.ranges.size(), t.object.ino);} }
         if (course.see) course.see(kind, frame->payload);
         into.push_back({kind, Bytes(frame->payload.begin(), frame->payload.end())});
         rest = rest.subspan(frame->bytes.size());

@@ -57,8 +57,8 @@ struct Master {
 struct Outcome {
     ResyncSink::Counts counts;
     Progress progress;
-    std::string failed;    // of the sink
-    std::string refused;   // by the source
+    std::string failed;   // of the sink
+    std::string refused;  // by the source
     std::size_t messages = 0;
     bool finished = false;
     Lsn end;  // of the source, when finished
@@ -67,9 +67,9 @@ struct Outcome {
 struct Course {
     bool full = false;
     ResyncLimits limits;
-    std::function<void()> between;      // called before each question is given to the source
-    std::size_t cut_after = ~std::size_t{0};  // messages; then both are dropped
-    std::optional<MessageKind> cut_at;        // the first such answer is lost, and both are dropped
+    std::function<void()> between;                   // called before each question is given to the source
+    std::size_t cut_after = ~std::size_t{0};         // messages; then both are dropped
+    std::optional<MessageKind> cut_at;               // the first such answer is lost, and both are dropped
     std::function<void(MessageKind, ByteView)> see;  // every message of either side
     std::function<void(MessageKind)> before_answer;  // before the sink gets it
 };

@@ -1,4 +1,6 @@
 // Hard links: groups of the replica end up exactly as the master's are, whatever stood there and whatever happens.
+#include "common/resync/links.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -8,7 +10,6 @@
 #include <string>
 
 #include "common/os/file.hpp"
-#include "common/resync/links.hpp"
 #include "tests/unit/resync/fixture.hpp"
 
 using namespace tdfs;

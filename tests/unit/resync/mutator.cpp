@@ -22,22 +22,48 @@ void Mutator::step() {
     switch (names_.size() < 8 ? 0 : below(18)) {
         case 0:
         case 1:
-        case 2: create(); break;
-        case 3: create_elsewhere(); break;
+        case 2:
+            create();
+            break;
+        case 3:
+            create_elsewhere();
+            break;
         case 4:
-        case 5: remove(); break;
+        case 5:
+            remove();
+            break;
         case 6:
-        case 7: rename(); break;
-        case 8: exchange(); break;
-        case 9: link(); break;
+        case 7:
+            rename();
+            break;
+        case 8:
+            exchange();
+            break;
+        case 9:
+            link();
+            break;
         case 10:
-        case 11: write(); break;
-        case 12: write_secretly(); break;
-        case 13: resize(); break;
-        case 14: punch(); break;
-        case 15: attributes(); break;
-        case 16: times(); break;
-        default: xattr(); break;
+        case 11:
+            write();
+            break;
+        case 12:
+            write_secretly();
+            break;
+        case 13:
+            resize();
+            break;
+        case 14:
+            punch();
+            break;
+        case 15:
+            attributes();
+            break;
+        case 16:
+            times();
+            break;
+        default:
+            xattr();
+            break;
     }
     if (chance(60)) flush();
 }
@@ -108,7 +134,8 @@ void Mutator::create() {
     } else if (kind == 4) {
         REQUIRE(::mkfifo(p.c_str(), 0640) == 0);
     } else {
-        const int fd = ::open(p.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600 + static_cast<mode_t>(below(64)));
+        const int fd =
+            ::open(p.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600 + static_cast<mode_t>(below(64)));
         REQUIRE(fd >= 0);
         ::close(fd);
     }
@@ -265,7 +292,8 @@ void Mutator::punch() {
     r.length = (1 + below(40)) * 4096;
     const auto fd = open_at(AT_FDCWD, full(path), O_WRONLY);
     REQUIRE(fd);
-    REQUIRE(::fallocate(fd->get(), static_cast<int>(r.mode), static_cast<off_t>(r.offset), static_cast<off_t>(r.length)) == 0);
+    REQUIRE(::fallocate(fd->get(), static_cast<int>(r.mode), static_cast<off_t>(r.offset),
+                        static_cast<off_t>(r.length)) == 0);
     record(r);
 }
 

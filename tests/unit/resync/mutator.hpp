@@ -25,9 +25,9 @@ class Mutator {
 
     std::uint64_t below(std::uint64_t n) { return random_() % n; }
     bool chance(unsigned percent) { return below(100) < percent; }
-    std::string any(std::uint32_t type);        // a path of that type; "" where there is none
-    std::string any_object();                   // not the root
-    std::string fresh();                        // a path that is not there, in a directory that is
+    std::string any(std::uint32_t type);  // a path of that type; "" where there is none
+    std::string any_object();             // not the root
+    std::string fresh();                  // a path that is not there, in a directory that is
     std::string full(const std::string& path) const { return master_.path(path); }
     ObjectId id(const std::string& path) const;
     void record(const Record& r);

@@ -13,7 +13,7 @@ using namespace tdfs::test;
 namespace {
 
 struct Storm {
-    unsigned busy = 3;     // operations between two messages, at most
+    unsigned busy = 3;  // operations between two messages, at most
     bool full = false;
     bool copy_first = false;
     std::uint32_t max_rounds = 12;

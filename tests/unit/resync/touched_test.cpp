@@ -34,7 +34,8 @@ std::string text(TouchedPaths& touched) {
         out += "'" + t.path + "'";
         if (t.deep) out += " d";
         if (t.content && t.ranges.empty()) out += " c";
-        for (const auto& [offset, length] : t.ranges) out += " " + std::to_string(offset) + "+" + std::to_string(length);
+        for (const auto& [offset, length] : t.ranges)
+            out += " " + std::to_string(offset) + "+" + std::to_string(length);
         if (t.object.ino != 0) out += " @" + std::to_string(t.object.ino);
         out += "; ";
     }
@@ -159,11 +160,8 @@ TEST_CASE("fallocate that moves the rest of a file touches the rest") {
 TEST_CASE("more paths than the limit become their directories") {
     TouchedPaths touched(100);
     for (int i = 0; i < 1000; ++i) touched.add(write(kOne, "a/b/" + std::to_string(i), 0, 1));
-    CHECK(touched.size() <= 100);
     CHECK(touched.all_links());
-    bool covered = false;
-    for (const auto& t : touched.take()) covered = covered || (t.path == "a/b" && t.deep);
-    CHECK(covered);
+    CHECK(text(touched) == "'a/b' d; ");
     CHECK_FALSE(touched.all_links());
 
     for (int i = 0; i < 1000; ++i) touched.add(write(kOne, std::to_string(i) + "/x/y", 0, 1));
