@@ -97,19 +97,24 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
                                  [this](const InFlight& f) { return resolve_intent(root(), f); });
     if (!journal) return Text(journal.error().text);
     journal_ = std::move(*journal);
-    const auto report = journal_->open_report();
+    const Journal::OpenReport& report = journal_->open_report();
+    for (const std::string& note : report.notes) spdlog::warn("journal note=\"{}\"", note);
     if (report.cut_bytes > 0 || report.resolved > 0) {
         spdlog::warn("journal tail={} cut_bytes={} resolved={}: the last run was killed", journal_->tail().bytes(),
                      report.cut_bytes, report.resolved);
     }
-    if (power_loss) {
+    // What slaves may have read is gone, or the directory may be ahead of or behind the journal.
+    if (power_loss || report.lost_committed) {
         const Lsn first = journal_->tail() + kEpochGapBytes;
         if (auto done = journal_->reset(first); !done)
             return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
         if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
         identity.history.push_back({random_epoch(), first});
-        spdlog::warn("volume={} epoch={:016x} first={}: the machine went down without a stop; slaves are compared anew",
-                     identity.volume.text(), identity.history.back().epoch.id(), first.bytes());
+        spdlog::warn(
+            "volume={} epoch={:016x} first={}: the end of the last run is not sure (the machine went down, or the "
+            "journal was "
+            "damaged); slaves are compared anew",
+            identity.volume.text(), identity.history.back().epoch.id(), first.bytes());
     }
     identity.boot = boot;
     identity.clean_stop = false;
