@@ -53,7 +53,8 @@ target_compile_options(tdfs_warnings INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(tdfs_warnings INTERFACE -Wduplicated-cond -Wlogical-op)
   if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    target_compile_options(tdfs_warnings INTERFACE -Wno-restrict) # gcc bug 105651: false on string + string
+    # gcc bugs 105651 and 105329: false on string + string
+    target_compile_options(tdfs_warnings INTERFACE -Wno-restrict -Wno-array-bounds)
   endif()
   if(TDFS_SANITIZE)
     target_compile_options(tdfs_warnings INTERFACE -Wno-maybe-uninitialized) # false with sanitizers, says gcc's manual

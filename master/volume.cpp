@@ -64,7 +64,11 @@ Result<void, std::string> Volume::check_places(const MasterOptions& options) {
     }
     auto covered = is_strictly_beneath(directory_, mountpoint_);
     if (!covered) return Text(covered.error());
-    covers_ = *covered || directory_ == mountpoint_;
+    if (*covered) {
+        return Text("the mountpoint " + mountpoint_ + " would hide " + directory_ +
+                    ", which lies inside it (mount over the directory itself, or elsewhere)");
+    }
+    covers_ = directory_ == mountpoint_;
     return {};
 }
 

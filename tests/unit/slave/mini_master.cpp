@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMostObjects = 60;  // so that names meet often
+constexpr std::uint64_t kNameTurns = 5;   // of one()
 constexpr unsigned kExchange = 2;
 constexpr int kPunch = 1 | 2, kZero = 16;
 
@@ -37,21 +38,25 @@ bool rename2(const std::string& from, const std::string& to, unsigned flags) {
 
 }  // namespace
 
-std::vector<std::string> MiniMaster::paths(Kind kind) const {
-    std::vector<std::string> found;
-    for (const auto& entry : fs::recursive_directory_iterator(root_)) {
-        const auto type = entry.symlink_status().type();
-        if (kind == Kind::kDir && type != fs::file_type::directory) continue;
-        if (kind == Kind::kFile && type != fs::file_type::regular) continue;
-        found.push_back(entry.path().string().substr(root_.size() + 1));
+const std::vector<std::string>& MiniMaster::paths(Kind kind) {
+    auto& [any, dirs, files] = paths_;
+    if (names_changed_) {
+        names_changed_ = false;
+        paths_ = {};
+        dirs.emplace_back();
+        for (const auto& entry : fs::recursive_directory_iterator(root_)) {
+            const auto type = entry.symlink_status().type();
+            any.push_back(entry.path().string().substr(root_.size() + 1));
+            if (type == fs::file_type::directory) dirs.push_back(any.back());
+            if (type == fs::file_type::regular) files.push_back(any.back());
+        }
+        for (auto& list : paths_) std::sort(list.begin(), list.end());  // the same for the same seed
     }
-    std::sort(found.begin(), found.end());
-    if (kind == Kind::kDir) found.emplace_back();
-    return found;
+    return kind == Kind::kAny ? any : kind == Kind::kDir ? dirs : files;
 }
 
 std::string MiniMaster::pick(Kind kind) {
-    const auto all = paths(kind);
+    const auto& all = paths(kind);
     return all.empty() ? "" : all[number(all.size())];
 }
 
@@ -61,11 +66,14 @@ std::string MiniMaster::new_name() {
 
 void MiniMaster::storm(std::size_t n) {
     const auto until = records_.size() + n;
-    while (records_.size() < until) one();
+    while (records_.size() < until) {
+        const auto turn = number(10);
+        if (one(turn) && turn < kNameTurns) names_changed_ = true;
+    }
 }
 
-bool MiniMaster::one() {
-    switch (number(10)) {
+bool MiniMaster::one(std::uint64_t turn) {
+    switch (turn) {
         case 0:
         case 1:
             return make();

@@ -1,6 +1,7 @@
 // A master small enough for a test: random changes on a plain directory by plain system calls, and their records.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -21,7 +22,7 @@ class MiniMaster {
     [[nodiscard]] const std::vector<Bytes>& records() const { return records_; }
 
   private:
-    bool one();
+    bool one(std::uint64_t turn);
     bool make();
     bool remove();
     bool move();
@@ -30,7 +31,7 @@ class MiniMaster {
     bool xattr();
     // Paths relative to the root: of everything, of directories (the root too), or of regular files.
     enum class Kind { kAny, kDir, kFile };
-    [[nodiscard]] std::vector<std::string> paths(Kind kind) const;
+    const std::vector<std::string>& paths(Kind kind);
     std::string pick(Kind kind);  // "" where there is none
     std::string new_name();       // in some directory; may exist
     std::uint64_t number(std::uint64_t below) { return random_() % below; }
@@ -39,6 +40,8 @@ class MiniMaster {
     const std::string root_;
     std::mt19937_64 random_;
     std::vector<Bytes> records_;
+    std::array<std::vector<std::string>, 3> paths_;  // by kind; walked anew after names have changed
+    bool names_changed_ = true;
 };
 
 }  // namespace tdfs::test
