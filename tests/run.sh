@@ -19,8 +19,8 @@ needs=(--test)
 [[ $preset != clang ]] || needs+=(--lint)
 scripts/deps.sh "${needs[@]}"
 
-# A release is forgiving to compilers newer than we know; to ours it is not.
-cmake --preset "$preset" -DTDFS_TESTS=ON ${CI:+-DTDFS_WERROR=ON}
+# Warnings are errors in every preset but release: gcc 12 optimising sees overflows in its own string that are not there.
+cmake --preset "$preset" -DTDFS_TESTS=ON
 cmake --build --preset "$preset" -j "$(nproc)"
 echo "built in build/$preset after $SECONDS s"
 
