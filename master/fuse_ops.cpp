@@ -383,20 +383,14 @@ struct FuseOps {
         if (has(FUSE_SET_ATTR_SIZE) && has(FUSE_SET_ATTR_KILL_SUID)) c.kill_suidgid = &in_group;
 #endif
         if (c.valid == 0 && !c.set_atime) {
-            // chown of nothing: the kernel asks for no change, and leaves it to us that set-id bits go, and whose they are.
+            // A chown of nothing, or the kernel before a write: set-id bits go, which it leaves to us. It does not say which of the
+            // two it is, so that the first succeeds for everybody who may reach the file.
             const auto info = fs(req).attributes(node(req, ino));
             if (!info) {
                 fuse_reply_err(req, info.error().value());
                 return;
             }
-            const uid_t uid = fuse_req_ctx(req)->uid;
-            if (info->is_regular() && uid != 0) {
-                c.kill_suidgid = &in_group;
-                if (uid != info->uid && effects::without_set_id(*info, in_group) != (info->mode & 07777)) {
-                    fuse_reply_err(req, EPERM);
-                    return;
-                }
-            }
+            if (info->is_regular() && fuse_req_ctx(req)->uid != 0) c.kill_suidgid = &in_group;
             c.valid = AttributesRecord::kUid;
             c.uid = info->uid;
         }

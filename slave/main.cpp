@@ -20,6 +20,7 @@
 #include "common/daemon/state_dir.hpp"
 #include "common/os/file.hpp"
 #include "common/stream/subscriber.hpp"
+#include "common/stream/tcp.hpp"
 #include "slave/options.hpp"
 #include "slave/replica.hpp"
 #include "slave/service.hpp"
@@ -85,20 +86,19 @@ ReplicaOptions replica_options(const SlaveOptions& options) {
     return r;
 }
 
-int serve(const SlaveOptions& options, Background& background, StateDir& state, Replica& replica) {
+int serve(const SlaveOptions& options, Background& background, StateDir& state, Replica& replica, TcpListener port) {
     SubscriberOptions listen;
     listen.address = options.address;
     listen.port = options.port;
     listen.nodelay = options.nodelay;
-    auto subscriber = Subscriber::listen(listen, replica);
-    if (!subscriber) return complain(subscriber.error(), kFailed);
+    const auto subscriber = Subscriber::on(std::move(port), listen, replica);
     const std::string shown =
         (options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]") + ":" +
-        std::to_string((*subscriber)->bound_port());
+        std::to_string(subscriber->bound_port());
 
     const OwnFd stop(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!stop) return complain("no event descriptor: " + Errno::last().text(), kFailed);
-    SlaveService service(replica, **subscriber, options.directory, shown, [&stop] {
+    SlaveService service(replica, *subscriber, options.directory, shown, [&stop] {
         const std::uint64_t one = 1;
         static_cast<void>(!::write(stop.get(), &one, sizeof one));  // full: main has been asked before
     });
@@ -106,14 +106,14 @@ int serve(const SlaveOptions& options, Background& background, StateDir& state, 
                                          [&service](const ControlRequest& request) { return service.answer(request); });
     if (!control) return complain(control.error(), kFailed);
     if (auto ok = replica.start(); !ok) return complain(ok.error(), kFailed);
-    (*subscriber)->start();
+    subscriber->start();
     background.ready();
     spdlog::info("ready version={} directory={} listen={} state={}", TDFS_VERSION, options.directory, shown,
                  to_text(replica.status().state));
 
     const bool by_signal = wait_for_signal_or(stop.get());
     spdlog::info("stopping because={}", by_signal ? "signal" : "tdfsctl");
-    (*subscriber)->stop();
+    subscriber->stop();
     return 0;
 }
 
@@ -132,6 +132,8 @@ int run(SlaveOptions options) {
     if (const auto canonical = canonical_path(typed)) options.directory = *canonical;
     raise_open_file_limit();
 
+    auto port = tcp_listen(options.address, options.port);
+    if (!port) return complain(port.error(), kFailed);
     auto state = StateDir::open(dir->get(), options.directory, options.state_dir, Role::kSlave);
     if (!state) return complain(state.error(), kRefused);
     if (!(*state)->identity().volume.valid()) {
@@ -140,7 +142,7 @@ int run(SlaveOptions options) {
     auto replica = Replica::open(dir->get(), **state, replica_options(options));
     if (!replica) return complain(replica.error(), kFailed);
 
-    const int status = serve(options, background, **state, **replica);
+    const int status = serve(options, background, **state, **replica, std::move(*port));
     if (auto ok = (*replica)->stop(); !ok) {
         spdlog::error("stop: {}", ok.error());
         return kFailed;

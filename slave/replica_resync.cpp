@@ -1,6 +1,6 @@
 // How a resync begins and ends. Each step leaves a state from which the next start goes on correctly:
 //   begin   stop replaying; save `resyncing`; forget the applied position; drop the spool; empty the stage
-//   end     sync the replica; begin spool and applied position anew where the stream will; take `resyncing` back; replay
+//   end     sync the replica; begin spool and position anew where the stream will; take `resyncing` back; replay
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <list>
 #include <mutex>
 #include <system_error>
@@ -28,6 +30,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kPauseMs = 100;  // after accept failed for want of descriptors or memory
+constexpr std::chrono::seconds kLastAnswers{1};
 
 Unexpected<std::string> refuse(const std::string& shown, const std::string& why) {
     return Unexpected<std::string>("cannot listen on the control socket " + shown + ": " + why);
@@ -105,6 +108,15 @@ class ControlServer::Impl {
             stopping_ = true;
             raise_event(stop_event_.get());
             if (acceptor_.joinable()) acceptor_.join();
+            // Whoever is being answered (who has asked for this stop, perhaps) gets his answer, if he takes it soon.
+            for (auto& client : clients_) ::shutdown(client.fd.get(), SHUT_RD);
+            const auto deadline = std::chrono::steady_clock::now() + kLastAnswers;
+            while (std::any_of(clients_.begin(), clients_.end(), [](const Client& client) { return !client.done; }) &&
+                   std::chrono::steady_clock::now() < deadline) {
+                pollfd ended{wake_event_.get(), POLLIN, 0};
+                ::poll(&ended, 1, kPauseMs);
+                clear_event(wake_event_.get());
+            }
             for (auto& client : clients_) ::shutdown(client.fd.get(), SHUT_RDWR);
             for (auto& client : clients_) client.thread.join();
             clients_.clear();

@@ -98,7 +98,7 @@ Done JournalOpening::look() {
     journal_->marks_ = std::move(*marks);
     const auto& found = journal_->marks_.found();
     report.clean_stop = found.clean;
-    if (found.unreadable) report.notes.push_back("journal: its marks were unreadable and have been made anew");
+    if (found.unreadable) report.notes.emplace_back("journal: its marks were unreadable and have been made anew");
     known_ = same_boot_ ? found.committed : found.durable;
 
     if (auto removed = journal_->spare_.remove(); !removed)
@@ -124,7 +124,7 @@ Done JournalOpening::start() {
     auto segment = create_segment(journal_->dir_.get(), first_);
     if (!segment) return refuse("its first segment cannot be made", segment.error());
     files_.push_back({std::move(*segment), 0});
-    if (!slots_.empty()) journal_->report_.notes.push_back("journal: reservations in flight, but no segment");
+    if (!slots_.empty()) journal_->report_.notes.emplace_back("journal: reservations in flight, but no segment");
     journal_->report_.lost_committed = known_ && *known_ > first_;
     durable_ = first_;
     if (auto done = cut(first_); !done) return done;  // allocates it

@@ -43,7 +43,11 @@ Result<std::unique_ptr<Subscriber>, std::string> Subscriber::listen(const Subscr
                                                                     ReplicaPort& port) {
     auto listener = tcp_listen(options.address, options.port);
     if (!listener) return Unexpected(std::move(listener.error()));
-    return std::unique_ptr<Subscriber>(new Subscriber(std::make_unique<Impl>(std::move(*listener), options, port)));
+    return on(std::move(*listener), options, port);
+}
+
+std::unique_ptr<Subscriber> Subscriber::on(TcpListener listener, const SubscriberOptions& options, ReplicaPort& port) {
+    return std::unique_ptr<Subscriber>(new Subscriber(std::make_unique<Impl>(std::move(listener), options, port)));
 }
 
 void Subscriber::start() { impl_->start(); }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "common/stream/tcp.hpp"
 #include "proto/errno.hpp"
 #include "proto/resync.hpp"
 #include "proto/session.hpp"
@@ -67,6 +68,8 @@ class Subscriber {
   public:
     // Binds at once; the error text names address and port and what to do.
     static Result<std::unique_ptr<Subscriber>, std::string> listen(const SubscriberOptions& options, ReplicaPort& port);
+    // On a port that tcp_listen() has bound: for who must know that it is free before there is a replica.
+    static std::unique_ptr<Subscriber> on(TcpListener listener, const SubscriberOptions& options, ReplicaPort& port);
     ~Subscriber();
     void start();
     void stop();

@@ -322,10 +322,10 @@ void Cluster::drain(const std::vector<std::size_t>& only) {
     }
 }
 
-std::string Cluster::differences() const {
+std::string Cluster::differences(bool holes) const {
     std::string all;
     for (std::size_t i = 0; i < slaves_.size(); i++) {
-        const std::string found = test::tree_differences(backing_, replica(i));
+        const std::string found = test::tree_differences(backing_, replica(i), {.holes = holes});
         if (!found.empty()) {
             all += "slave" + std::to_string(i) + ":\n" + found;
         }

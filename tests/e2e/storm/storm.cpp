@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <utility>
@@ -56,6 +57,9 @@ void Storm::work(std::uint64_t seed) {
     for (std::size_t i = 0; !stop_ && (options_.operations == 0 || i < options_.operations); i++) {
         const Operations::Done done = operations.any();
         done_++;
+        if (options_.pause_us != 0) {
+            std::this_thread::sleep_for(std::chrono::microseconds(options_.pause_us));
+        }
         if (!options_.may_fail && !usual(done.error)) {
             const std::lock_guard lock(mutex_);
             if (surprises_.size() < 20) {

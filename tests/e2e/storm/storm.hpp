@@ -14,6 +14,7 @@ struct StormOptions {
     std::uint64_t seed = 0;
     unsigned threads = 4;
     std::size_t operations = 0;  // of each thread; 0: until stop()
+    unsigned pause_us = 0;       // after each operation
     bool may_fail = false;       // any error is expected (the file system goes away meanwhile)
 };
 
