@@ -168,7 +168,6 @@ struct FuseOps {
             conn->want &= ~static_cast<unsigned>(flag);
 #endif
         };
-        self.features_.library = fuse_library_version();
         self.features_.acl = want(FUSE_CAP_POSIX_ACL);
         want(FUSE_CAP_DONT_MASK);
         want(FUSE_CAP_PARALLEL_DIROPS);

@@ -1,6 +1,8 @@
 // The mount: a FUSE session over a FileSystem.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -13,13 +15,12 @@ struct fuse_session;
 
 namespace tdfs {
 
-// What libfuse and the kernel gave us, for status and --version.
+// What libfuse and the kernel gave us, for status and --version. Set by the first request, read by any thread.
 struct FuseFeatures {
     static const bool kTmpfile, kKillSuidgid, kStatx;  // what the library we were built with can do
-    std::string library;                               // version of libfuse
-    bool kill_privileges = false;  // HANDLE_KILLPRIV_V2: no request for set-id bits before each write
-    bool acl = false;
-    std::uint32_t max_write = 0;
+    std::atomic<bool> kill_privileges = false;  // HANDLE_KILLPRIV_V2: no request for set-id bits before each write
+    std::atomic<bool> acl = false;
+    std::atomic<std::uint32_t> max_write = 0;
 };
 
 // Owned by main; `fs` outlives it. mount() once, then start(), then wait on ended_fd(); stop() from any thread.

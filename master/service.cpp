@@ -83,7 +83,7 @@ json Service::status() const {
     s.rss_anon = anonymous_memory_bytes();
     s.unsettled = p_.settler.pending();
     s.fuse["nodes"] = p_.nodes.size();
-    s.fuse["max_write"] = p_.mount.features().max_write;
+    s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
     s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
     for (const PeerStatus& p : p_.publisher.status()) s.slaves.push_back(row_of(p));

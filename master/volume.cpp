@@ -120,6 +120,7 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
             "damaged); slaves are compared anew",
             identity.volume.text(), identity.history.back().epoch.id(), first.bytes());
     }
+    epoch_ = identity.history.back().epoch;
     identity.boot = boot;
     identity.clean_stop = false;
     if (auto saved = state_->save(identity); !saved) return Text(saved.error());

@@ -29,7 +29,7 @@ class Volume {
     [[nodiscard]] bool mount_covers_directory() const { return covers_; }
     [[nodiscard]] StateDir& state() { return *state_; }
     [[nodiscard]] Journal& journal() { return *journal_; }
-    [[nodiscard]] Epoch epoch() const { return state_->identity().history.back().epoch; }
+    [[nodiscard]] Epoch epoch() const { return epoch_; }  // any thread
     // What stood in the journal when history went on was written by a process that was killed: modification times may be
     // unsettled.
     [[nodiscard]] bool was_killed() const { return was_killed_; }
@@ -48,6 +48,7 @@ class Volume {
     std::string directory_, mountpoint_;
     bool covers_ = false;
     bool was_killed_ = false;
+    Epoch epoch_;
     std::unique_ptr<StateDir> state_;
     std::unique_ptr<Journal> journal_;
 };

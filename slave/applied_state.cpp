@@ -81,7 +81,9 @@ AppliedPoint load_current(const Word& generation, const Points& points, Get get)
 }
 
 Unexpected<std::string> trouble(const char* what, Errno e) {
-    return Unexpected<std::string>(std::string("state file ") + kFileName + ": " + what + ": " + e.text());
+    std::string text("state file ");
+    text.append(kFileName).append(": ").append(what).append(": ").append(e.text());
+    return Unexpected<std::string>(std::move(text));
 }
 
 }  // namespace

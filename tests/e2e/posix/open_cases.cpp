@@ -231,7 +231,7 @@ void programs(Probe& p) {
 
 // More files open than a cache would hold.
 void many_open(Probe& p) {
-    constexpr int kMany = 1500;
+    constexpr int kMany = 600;
     int fds[kMany];
     std::uint64_t wrong = 0;
     for (int i = 0; i < kMany; i++) {

@@ -50,6 +50,8 @@ void storm_and_compare(const ClusterOptions& options) {
     for (std::size_t i = 0; i < cluster.slaves(); i++) {
         CHECK(cluster.peer(i).at("connects") == 1);
     }
+    cluster.stop_master();
+    CHECK(cluster.differences() == "");
 }
 
 }  // namespace
