@@ -11,6 +11,9 @@
 #
 # Includes start at the root of the repository: #include "proto/result.hpp".
 
+add_custom_target(programs)   # tdfs, tdfs_slave, tdfsctl
+add_custom_target(unit_tests) # the programs of tests/unit
+
 add_library(tdfs_config INTERFACE)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/tdfs_config.hpp.in ${PROJECT_BINARY_DIR}/generated/tdfs_config.hpp @ONLY)
 target_include_directories(tdfs_config INTERFACE ${PROJECT_BINARY_DIR}/generated)
@@ -44,6 +47,12 @@ endfunction()
 function(tdfs_program name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE")
   tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
+  tdfs_executable_(${name})
+  add_dependencies(programs ${name})
+endfunction()
+
+# With the arguments its caller has parsed.
+function(tdfs_executable_ name)
   add_executable(${name} ${arg_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${arg_PUBLIC} ${arg_PRIVATE} tdfs_config tdfs_warnings Threads::Threads)
@@ -67,14 +76,18 @@ function(tdfs_test name)
   endif()
 
   if(arg_SOURCES)
-    tdfs_program(${name} SOURCES ${arg_SOURCES} PRIVATE ${arg_PUBLIC} ${arg_PRIVATE} test_main)
+    list(APPEND arg_PRIVATE test_main)
+    tdfs_executable_(${name})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/tests)
     tdfs_precompile_(${name})
     target_precompile_headers(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/catch.hpp)
     set(arg_COMMAND $<TARGET_FILE:${name}> --durations yes)
   endif()
-  if(arg_DEPENDS AND TARGET ${name})
-    add_dependencies(${name} ${arg_DEPENDS})
+  if(arg_SOURCES)
+    add_dependencies(${name} test_main ${arg_DEPENDS})
+    if(label STREQUAL "unit")
+      add_dependencies(unit_tests ${name})
+    endif()
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_tests_properties(${name} PROPERTIES

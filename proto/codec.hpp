@@ -17,6 +17,7 @@
 namespace tdfs {
 
 inline constexpr std::uint64_t kMaxFileBytes = std::numeric_limits<std::int64_t>::max();  // off_t's
+inline constexpr const char* kBeyond = "bytes beyond the end of any file";
 
 // Whether a file can have these bytes at all.
 inline bool range_fits(std::uint64_t offset, std::uint64_t length) {

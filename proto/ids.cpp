@@ -4,11 +4,11 @@
 #include <charconv>
 #include <random>
 
+#include "proto/hex.hpp"
+
 namespace tdfs {
 
 namespace {
-
-constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 int hex_value(char c) {
     if (c >= '0' && c <= '9') return c - '0';

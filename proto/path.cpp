@@ -1,5 +1,7 @@
 #include "proto/path.hpp"
 
+#include "proto/hex.hpp"
+
 namespace tdfs {
 
 bool is_valid_name(std::string_view name) {
@@ -75,7 +77,6 @@ std::size_t shown_as_is(std::string_view s) {
 }  // namespace
 
 std::string printable(std::string_view bytes) {
-    constexpr std::string_view kHexDigits = "0123456789abcdef";
     std::string text;
     text.reserve(bytes.size());
     while (!bytes.empty()) {

@@ -31,8 +31,6 @@ std::string_view record_layout() {
 
 namespace {
 
-constexpr const char* kBeyond = "bytes beyond the end of any file";
-
 bool is_known_type(std::uint32_t mode) {
     switch (mode & S_IFMT) {
         case S_IFREG:

@@ -42,8 +42,6 @@ constexpr std::size_t kMaxEntries = kMaxPayloadBytes / kLeastEntryBytes;
 constexpr std::size_t kMaxXattrs = kMaxXattrsBytes / kLeastXattrBytes;
 constexpr std::size_t kMaxTouchedPaths = kMaxPayloadBytes / kLeastTouchedBytes;
 
-constexpr const char* kBeyond = "bytes beyond the end of any file";
-
 }  // namespace
 
 template <class C>

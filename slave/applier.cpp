@@ -42,10 +42,6 @@ SysResult<void> rename_at(const Place& from, const Place& to, unsigned flags) {
 
 constexpr unsigned kRenameExchange = 2;  // RENAME_EXCHANGE, which stands in <stdio.h> with GNU extensions only
 
-Unexpected<ApplyError> apply_error(const char* operation, Errno e) {
-    return Unexpected<ApplyError>(ApplyError{operation, e, false});
-}
-
 }  // namespace
 
 std::string ApplyError::text() const {

@@ -28,6 +28,9 @@ struct ApplyError {
     [[nodiscard]] std::string text() const;
 };
 using Applied = Result<void, ApplyError>;
+inline Unexpected<ApplyError> apply_error(const char* operation, Errno e) {
+    return Unexpected<ApplyError>(ApplyError{operation, e, false});
+}
 
 // Invariant: after apply() succeeds, the tree differs from before by exactly the record's effect, also where an earlier
 // process, or an earlier try of this one, was stopped anywhere inside apply() of the same record.

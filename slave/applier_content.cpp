@@ -19,13 +19,8 @@ constexpr std::size_t kPieceBytes = 1024 * 1024;
 constexpr std::size_t kCopyPieceBytes = 128 * 1024 * 1024;
 constexpr std::uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16,
                         kUnshare = 64;  // FALLOC_FL_*: part of the format
-constexpr std::uint32_t kPermissions = 07777;
 constexpr std::uint32_t kAnyMode = 0xffffffff;
 constexpr std::uint64_t kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
-
-Unexpected<ApplyError> apply_error(const char* operation, Errno e) {
-    return Unexpected<ApplyError>(ApplyError{operation, e, false});
-}
 
 Applied applied(const char* operation, const SysResult<void>& done) {
     if (!done) return apply_error(operation, done.error());

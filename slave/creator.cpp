@@ -14,7 +14,6 @@ namespace tdfs {
 
 namespace {
 
-constexpr std::uint32_t kPermissions = 07777;
 void prepare_thread() {
     thread_local bool t_prepared = false;
     if (t_prepared) return;

@@ -10,6 +10,8 @@
 
 namespace tdfs {
 
+inline constexpr std::uint32_t kPermissions = 07777;  // of a mode
+
 // An object that is seen with another owner first could be opened by the wrong one, and a chown after the fact is a
 // second step. So the thread creates under the file system ids of the record (SECBIT_NO_SETUID_FIXUP keeps its
 // capabilities), with a umask of 0 of its own; what a set-group-id parent or missing privileges made different is

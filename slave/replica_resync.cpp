@@ -15,7 +15,7 @@ namespace tdfs {
 
 namespace {
 
-Unexpected<std::string> trouble(const char* what, Errno e) {
+Unexpected<std::string> cut_short(const char* what, Errno e) {
     return Unexpected<std::string>(std::string(what) + ": " + e.text());
 }
 
@@ -91,25 +91,25 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
     if (!saved) return saved;
     if (auto done = applied_->invalidate(); !done) return done;
     // It is of no use any more, and the resync may need the space.
-    if (auto done = spool_->reset(spool_->tail()); !done) return trouble("the spool cannot be emptied", done.error());
+    if (auto done = spool_->reset(spool_->tail()); !done) return cut_short("the spool cannot be emptied", done.error());
     return empty_stage();
 }
 
 Result<void, std::string> Replica::empty_stage() {
     const auto state = open_beneath(root_, parent_of(kStagePath), O_PATH | O_DIRECTORY);
-    if (!state) return trouble("open .tdfs", state.error());
+    if (!state) return cut_short("open .tdfs", state.error());
     if (auto done = remove_tree_at(state->get(), std::string(leaf_of(kStagePath))); !done) {
-        return trouble("empty .tdfs/stage", done.error());
+        return cut_short("empty .tdfs/stage", done.error());
     }
     applier_->forget();
-    if (auto done = applier_->prepare(); !done) return trouble("make .tdfs/stage", done.error());
+    if (auto done = applier_->prepare(); !done) return cut_short("make .tdfs/stage", done.error());
     return {};
 }
 
 Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
     if (auto done = empty_stage(); !done) return done;
-    if (::syncfs(root_) != 0) return trouble("the replica cannot be made durable", Errno::last());
-    if (auto done = spool_->reset(at); !done) return trouble("the spool cannot be begun anew", done.error());
+    if (::syncfs(root_) != 0) return cut_short("the replica cannot be made durable", Errno::last());
+    if (auto done = spool_->reset(at); !done) return cut_short("the spool cannot be begun anew", done.error());
     if (auto done = applied_->reset({at, wall_clock_ns(), 0}); !done) return done;
     auto saved = change_identity([&](Identity& identity) {
         identity.volume = hello.volume;

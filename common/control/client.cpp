@@ -27,10 +27,6 @@ Unexpected<ControlError> no_daemon(const std::string& text) {
     return Unexpected<ControlError>(ControlError{ControlExit::kNoDaemon, text});
 }
 
-Unexpected<ControlError> failed(const std::string& text) {
-    return Unexpected<ControlError>(ControlError{ControlExit::kFailed, text});
-}
-
 // A directory that a person named: a symlink to it is fine.
 SysResult<OwnFd> open_named(const std::string& path) {
     OwnFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

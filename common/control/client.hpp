@@ -29,6 +29,10 @@ struct ControlError {
     std::string text;  // one line
 };
 
+inline Unexpected<ControlError> failed(const std::string& text) {
+    return Unexpected<ControlError>(ControlError{ControlExit::kFailed, text});
+}
+
 // One connection, one question at a time. One thread.
 class ControlClient {
   public:

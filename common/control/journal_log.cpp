@@ -14,7 +14,7 @@ namespace tdfs {
 namespace {
 using nlohmann::json;
 
-json failed(const std::string& text) { return {{"error", text}, {"code", 1}}; }
+json failure(const std::string& text) { return {{"error", text}, {"code", 1}}; }
 
 std::string line_of(const FrameHeader& header, const std::string& text) {
     const auto seconds = static_cast<std::time_t>(header.time_ns / 1'000'000'000);
@@ -60,15 +60,15 @@ json answer_log(Journal& journal, const ControlRequest& request) {
                 break;
             case JournalReader::Status::kGone:
                 if (!follow)
-                    return failed("lsn " + std::to_string(reader.position().bytes()) +
-                                  " is not kept any more (oldest: " + std::to_string(journal.oldest().bytes()) + ")");
+                    return failure("lsn " + std::to_string(reader.position().bytes()) +
+                                   " is not kept any more (oldest: " + std::to_string(journal.oldest().bytes()) + ")");
                 reader.seek(journal.oldest());
                 break;
             case JournalReader::Status::kDamaged:
-                return failed("the journal is damaged at lsn " + std::to_string(reader.position().bytes()));
+                return failure("the journal is damaged at lsn " + std::to_string(reader.position().bytes()));
             case JournalReader::Status::kError:
-                return failed("the journal cannot be read at lsn " + std::to_string(reader.position().bytes()) + ": " +
-                              reader.error().text());
+                return failure("the journal cannot be read at lsn " + std::to_string(reader.position().bytes()) + ": " +
+                               reader.error().text());
         }
     }
     return {{"ok", true}, {"records", shown}};

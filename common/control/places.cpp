@@ -8,14 +8,14 @@
 #include "common/os/file.hpp"
 #include "common/os/retry.hpp"
 #include "proto/checksum.hpp"
+#include "proto/hex.hpp"
 
 namespace tdfs {
 
 std::string run_socket_name(std::string_view canonical_dir) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     auto hash = checksum(as_bytes(canonical_dir));
     std::string name(16, '0');
-    for (auto digit = name.rbegin(); digit != name.rend(); ++digit, hash >>= 4) *digit = kDigits[hash & 15U];
+    for (auto digit = name.rbegin(); digit != name.rend(); ++digit, hash >>= 4) *digit = kHexDigits[hash & 15U];
     return name + ".sock";
 }
 

@@ -27,10 +27,6 @@ constexpr milliseconds kForEver{2'000'000'000};  // 23 days
 
 using Outcome = Result<void, ControlError>;
 
-Unexpected<ControlError> failed(const std::string& text) {
-    return Unexpected<ControlError>(ControlError{ControlExit::kFailed, text});
-}
-
 void print(const std::string& text) {
     std::fputs(text.c_str(), stdout);
     std::fflush(stdout);  // log --follow into a pipe

@@ -64,13 +64,13 @@ Result<std::uint64_t, std::string> parse_lsn(const std::string& option, const st
 
 Result<std::chrono::milliseconds, std::string> parse_seconds(const std::string& text) {
     constexpr double kMaxSeconds = 1e6;  // twelve days; longer is better said by leaving the option away
-    double seconds = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    double value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
     const bool number = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
-    if (!number || !(seconds > 0) || seconds > kMaxSeconds) {
+    if (!number || !(value > 0) || value > kMaxSeconds) {
         return wrong("--timeout takes seconds, more than 0 and at most 1000000, not \"" + text + "\"");
     }
-    return std::chrono::milliseconds(std::llround(std::ceil(seconds * 1000)));
+    return std::chrono::milliseconds(std::llround(std::ceil(value * 1000)));
 }
 
 cxxopts::Options declare() {

@@ -17,7 +17,7 @@ namespace tdfs {
 
 namespace {
 
-Unexpected<std::string> refuse(const std::string& why) { return Unexpected<std::string>(why); }
+Unexpected<std::string> refused(const std::string& why) { return Unexpected<std::string>(why); }
 
 // Symlinks resolved; "" where that cannot be done (errno says why).
 std::string real_path(const std::string& path) {
@@ -40,11 +40,11 @@ bool has_marker(int dir) {
 
 Result<void, std::string> check_system() {
     const auto proc = open_at(AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY);
-    if (!proc) return refuse("cannot open /proc/self/fd: " + proc.error().text() + ": mount /proc first");
+    if (!proc) return refused("cannot open /proc/self/fd: " + proc.error().text() + ": mount /proc first");
     const auto beneath = open_beneath(proc->get(), "", O_PATH | O_DIRECTORY);
     if (beneath) return {};
-    return refuse("the system call openat2 does not work here: " + beneath.error().text() +
-                  ": Linux 5.8 or later is needed, and a container must allow it");
+    return refused("the system call openat2 does not work here: " + beneath.error().text() +
+                   ": Linux 5.8 or later is needed, and a container must allow it");
 }
 
 Result<OwnFd, std::string> open_directory(const std::string& path) {
@@ -54,39 +54,39 @@ Result<OwnFd, std::string> open_directory(const std::string& path) {
     const auto error = Errno::last();
     switch (error.value()) {
         case ENOENT:
-            return refuse(shown + " does not exist: create the directory first, or mount it");
+            return refused(shown + " does not exist: create the directory first, or mount it");
         case ENOTDIR:
-            return refuse(shown + " is not a directory");
+            return refused(shown + " is not a directory");
         case EACCES:
-            return refuse(shown + " cannot be read: " + error.text());
+            return refused(shown + " cannot be read: " + error.text());
         case ENOTCONN:
-            return refuse(shown + " is a mount whose daemon is gone: unmount it first (fusermount3 -u " + shown + ")");
+            return refused(shown + " is a mount whose daemon is gone: unmount it first (fusermount3 -u " + shown + ")");
         default:
-            return refuse(shown + " cannot be opened: " + error.text());
+            return refused(shown + " cannot be opened: " + error.text());
     }
 }
 
 Result<void, std::string> check_place(int dir, const std::string& dir_name) {
     const auto mount = mount_of(dir);
     if (mount && mount->type == kTdfsType) {
-        return refuse(dir_name + " lies on a tdfs mount (" + printable(mount->point) +
-                      "): does a daemon run there already? Name the directory behind the mount");
+        return refused(dir_name + " lies on a tdfs mount (" + printable(mount->point) +
+                       "): does a daemon run there already? Name the directory behind the mount");
     }
     auto here = open_at(dir, "", O_PATH | O_DIRECTORY);
     for (;;) {
-        if (!here) return refuse("cannot look above " + dir_name + ": " + here.error().text());
+        if (!here) return refused("cannot look above " + dir_name + ": " + here.error().text());
         const auto info = stat_fd(here->get());
         auto above = open_at(here->get(), "..", O_PATH | O_DIRECTORY);
         if (!above && above.error().value() == EACCES) return {};  // what we may not see is nobody's volume of ours
-        if (!above || !info) return refuse("cannot look above " + dir_name);
+        if (!above || !info) return refused("cannot look above " + dir_name);
         const auto above_info = stat_fd(above->get());
-        if (!above_info) return refuse("cannot look above " + dir_name + ": " + above_info.error().text());
+        if (!above_info) return refused("cannot look above " + dir_name + ": " + above_info.error().text());
         if (above_info->object == info->object && above_info->device == info->device) return {};  // the root
         if (has_marker(above->get())) {
             const auto outer = read_link_at(AT_FDCWD, proc_fd_path(above->get()));
-            return refuse(dir_name + " lies inside the directory of another tdfs volume" +
-                          (outer ? " (" + printable(*outer) + ")" : std::string()) +
-                          ": choose a directory outside of it");
+            return refused(dir_name + " lies inside the directory of another tdfs volume" +
+                           (outer ? " (" + printable(*outer) + ")" : std::string()) +
+                           ": choose a directory outside of it");
         }
         here = std::move(above);
     }
@@ -94,9 +94,9 @@ Result<void, std::string> check_place(int dir, const std::string& dir_name) {
 
 Result<bool, std::string> is_directory_empty(int dir, const std::string& dir_name) {
     const auto readable = open_at(dir, "", O_RDONLY | O_DIRECTORY);  // a read position of its own
-    if (!readable) return refuse(dir_name + " cannot be read: " + readable.error().text());
+    if (!readable) return refused(dir_name + " cannot be read: " + readable.error().text());
     const auto names = read_dir(readable->get());
-    if (!names) return refuse(dir_name + " cannot be read: " + names.error().text());
+    if (!names) return refused(dir_name + " cannot be read: " + names.error().text());
     for (const auto& entry : *names) {
         if (entry.name != kStateName && entry.name != "lost+found") return false;
     }
@@ -104,7 +104,7 @@ Result<bool, std::string> is_directory_empty(int dir, const std::string& dir_nam
 }
 
 Result<std::string, std::string> canonical_path(const std::string& path) {
-    if (path.empty()) return refuse("an empty path names nothing");
+    if (path.empty()) return refused("an empty path names nothing");
     if (auto real = real_path(path); !real.empty()) return real;
     const auto shown = printable(path);
     const auto error = Errno::last();
@@ -114,17 +114,17 @@ Result<std::string, std::string> canonical_path(const std::string& path) {
     const auto slash = trimmed.rfind('/');
     const auto leaf = slash == std::string::npos ? trimmed : trimmed.substr(slash + 1);
     const auto parent = slash == std::string::npos ? std::string(".") : trimmed.substr(0, slash + 1);
-    if (!is_valid_name(leaf)) return refuse(shown + ": " + error.text());
+    if (!is_valid_name(leaf)) return refused(shown + ": " + error.text());
     const auto real_parent = real_path(parent);
-    if (real_parent.empty()) return refuse(shown + ": " + Errno::last().text());
+    if (real_parent.empty()) return refused(shown + ": " + Errno::last().text());
     return real_parent == "/" ? "/" + leaf : real_parent + "/" + leaf;
 }
 
 Result<bool, std::string> is_strictly_beneath(const std::string& path, const std::string& directory) {
     const auto inner = canonical_path(path);
-    if (!inner) return refuse(inner.error());
+    if (!inner) return refused(inner.error());
     const auto outer = canonical_path(directory);
-    if (!outer) return refuse(outer.error());
+    if (!outer) return refused(outer.error());
     if (*inner == *outer) return false;
     return *outer == "/" || inner->starts_with(*outer + "/");
 }

@@ -11,8 +11,8 @@ namespace tdfs {
 
 namespace {
 
-constexpr std::size_t kSlotBytes = 140 * 1024;  // whole pages; a short intent shares the first with the header
-constexpr std::uint32_t kMagic = 0x54534454;    // "TDST" in memory
+constexpr std::size_t kSlotBytes = 140 * 1024;    // whole pages; a short intent shares the first with the header
+constexpr std::uint32_t kSlotMagic = 0x54534454;  // "TDST" in memory
 constexpr std::uint64_t kMaxSlotsRead = 64 * 1024;
 
 }  // namespace
@@ -39,7 +39,7 @@ struct SlotHeader {
     std::uint64_t intent_bytes = 0;
 
     [[nodiscard]] bool armed() const {
-        return magic == kMagic && frame_bytes >= kFrameHeaderBytes && frame_bytes <= kMaxFrameBytes &&
+        return magic == kSlotMagic && frame_bytes >= kFrameHeaderBytes && frame_bytes <= kMaxFrameBytes &&
                intent_bytes <= kMaxIntentBytes;
     }
 };
@@ -107,7 +107,7 @@ SysResult<std::uint32_t> InflightTable::take(ByteView intent) {
     const auto number = pool_.take();
     if (!number) return fail(ECANCELED);
     auto& s = slot(*number);
-    s.magic.store(kMagic, std::memory_order_relaxed);
+    s.magic.store(kSlotMagic, std::memory_order_relaxed);
     s.intent_bytes.store(intent.size(), std::memory_order_relaxed);
     if (!intent.empty()) std::memcpy(file_.data() + *number * kSlotBytes + kIntentAt, intent.data(), intent.size());
     return *number;

@@ -271,8 +271,9 @@ Done JournalOpening::begin() {
     j.marks_.begin(tail, j.durable());
     j.marks_.set_clean(false);
     if (auto done = j.marks_.flush(); !done) return refuse("its marks cannot be written", done.error());
+    const bool segments_ended = !j.ended_.empty();  // asked before the keeper's thread, which empties it, is there
     j.keeper_.start([&j] { j.keep_house(); });
-    if (!j.ended_.empty()) j.keeper_.kick();
+    if (segments_ended) j.keeper_.kick();
     return {};
 }
 

@@ -10,7 +10,7 @@ namespace tdfs {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::uint64_t kMagic = 0x314b524d53464454;  // "TDFSMRK1" in memory
+constexpr std::uint64_t kMarksMagic = 0x314b524d53464454;  // "TDFSMRK1" in memory
 constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
 
 std::optional<Lsn> known(std::uint64_t mark) {
@@ -49,13 +49,13 @@ SysResult<Marks> Marks::open(int dir) {
     auto& page = marks.page();
     const auto committed = page.committed.load();
     const auto durable = page.durable.load();
-    if (size == kPageBytes && page.magic == kMagic && (durable == kUnknown || durable <= committed)) {
+    if (size == kPageBytes && page.magic == kMarksMagic && (durable == kUnknown || durable <= committed)) {
         marks.found_ = {known(committed), known(durable), page.clean == 1, false};
         return marks;
     }
     marks.found_.unreadable = size != 0;
     marks.forget();
-    page.magic = kMagic;
+    page.magic = kMarksMagic;
     return marks;
 }
 

@@ -12,8 +12,6 @@ using Content = MatchDepth::Content;
 
 bool is_all(const MatchDepth& depth) { return depth.content == Content::kQuick || depth.content == Content::kAll; }
 
-Unexpected<std::string> same(const std::string& error) { return Unexpected<std::string>(error); }
-
 }  // namespace
 
 Done Matcher::remove(const Spot& at) {
@@ -27,7 +25,7 @@ Done Matcher::remove(const Spot& at) {
 
 Done Matcher::match(const Spot& at, Entry e, const MatchDepth& depth) {
     auto found = look(at, e);
-    if (!found) return same(found.error());
+    if (!found) return Unexpected(found.error());
     if (S_ISDIR(e.mode)) return match_directory(at, std::move(e), depth, found->usable);
     return match_other(at, std::move(e), depth, std::move(*found));
 }
@@ -58,7 +56,7 @@ Result<Matcher::Found, std::string> Matcher::look(const Spot& at, const Entry& e
     }
     // What is no directory is replaced in one step once the new object is complete.
     if (info->is_dir() || S_ISDIR(e.mode)) {
-        if (auto done = remove(at); !done) return same(done.error());
+        if (auto done = remove(at); !done) return Unexpected(done.error());
         found.occupied = false;
     } else {
         links_.drop_name(at.path);
@@ -85,7 +83,7 @@ Done Matcher::match_directory(const Spot& at, Entry e, const MatchDepth& depth, 
     const bool made = !local;
     if (made) {
         const auto mode = tree_.make_directory(at, e.mode);
-        if (!mode) return same(mode.error());
+        if (!mode) return Unexpected(mode.error());
         e.mode = *mode;
     }
     const auto fd = open_at(at.dir, at.name, O_PATH | O_DIRECTORY);
@@ -93,7 +91,7 @@ Done Matcher::match_directory(const Spot& at, Entry e, const MatchDepth& depth, 
     const auto is = made ? stat_fd(fd->get()) : SysResult<FileInfo>(*local);
     if (!is) return cannot("look at", at.path, is.error());
     auto changed = attributes(fd->get(), at.path, e, *is);
-    if (!changed) return same(changed.error());
+    if (!changed) return Unexpected(changed.error());
     if (auto done = tree_.directory_time(fd->get(), at.path, is->mtime_ns, e.mtime_ns); !done) return done;
     if (*changed || is->mtime_ns != e.mtime_ns) ++metadata_;
     // What is beneath a new directory may have been recorded before the directory came into view.
@@ -110,7 +108,7 @@ Done Matcher::match_other(const Spot& at, Entry e, const MatchDepth& depth, Foun
     }
     if (group != nullptr) {
         const auto joined = join_group(at, e, found);
-        if (!joined) return same(joined.error());
+        if (!joined) return Unexpected(joined.error());
         if (*joined) {
             group = links_.find(e.object);
             if (group->compared_in == round_) return {};
@@ -142,7 +140,7 @@ Result<bool, std::string> Matcher::join_group(const Spot& at, const Entry& e, co
         const Spot from{parent ? parent->get() : -1, name, std::string(leaf_of(name))};
         const auto is = parent ? stat_at(from.dir, from.name) : SysResult<FileInfo>(fail(parent.error()));
         if (is && is->object.ino == group->ino) {
-            if (auto done = tree_.link(from, at, found.occupied); !done) return same(done.error());
+            if (auto done = tree_.link(from, at, found.occupied); !done) return Unexpected(done.error());
             ++metadata_;
             links_.add_name(*group, at.path);
             return true;
@@ -193,7 +191,7 @@ Done Matcher::update(const Spot& at, Entry e, const MatchDepth& depth, const Fil
     const auto fd = open_at(at.dir, at.name, O_PATH);
     if (!fd) return cannot("open", at.path, fd.error());
     auto changed = attributes(fd->get(), at.path, e, local);
-    if (!changed) return same(changed.error());
+    if (!changed) return Unexpected(changed.error());
     if (local.mtime_ns != e.mtime_ns) {
         if (auto done = set_mtime_fd(fd->get(), e.mtime_ns); !done)
             return cannot("set the time of", at.path, done.error());

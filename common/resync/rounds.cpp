@@ -10,7 +10,7 @@
 namespace tdfs {
 namespace {
 
-constexpr std::size_t kBytesOfOneCall = 8 * 1024 * 1024;
+constexpr std::size_t kBytesOfOneRead = 8 * 1024 * 1024;
 
 // How much there is to do for some touched paths, counted until it is clear that it is too much.
 class Estimate {
@@ -74,7 +74,7 @@ Answer<bool> Rounds::follow() {
         const auto read = read_one();
         if (!read) return Unexpected<Unreadable>(read.error());
         if (*read == Read::kTail) return true;
-        if (reader_.position() - begin >= kBytesOfOneCall) return false;
+        if (reader_.position() - begin >= kBytesOfOneRead) return false;
     }
 }
 

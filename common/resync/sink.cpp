@@ -21,7 +21,7 @@ constexpr std::size_t kMaxStatsAsked = 128;
 constexpr std::size_t kMaxTransfersListed = 200'000;  // above, fetching goes before listing further, until ...
 constexpr std::size_t kFewTransfersListed = 100'000;
 constexpr std::size_t kMaxTouchedPaths = 4'000'000;  // of one round; the source sends far fewer
-constexpr std::size_t kBytesOfOneCall = 256 * 1024;
+constexpr std::size_t kAskedBytesOfOneCall = 256 * 1024;
 constexpr std::uint64_t kProgressNs = 500'000'000;
 constexpr std::uint64_t kSyncBytes = 16ull << 20;  // a round that fetched more is written back before it ends
 
@@ -48,7 +48,7 @@ class ResyncSink::Impl {
         if (!failed_.empty()) return false;
         const auto before = out.size();
         bool asked = true;
-        while (failed_.empty() && asked && working_ && out.size() - before < kBytesOfOneCall) asked = ask(out);
+        while (failed_.empty() && asked && working_ && out.size() - before < kAskedBytesOfOneCall) asked = ask(out);
         if (failed_.empty() && working_ && idle()) finish_round(out);
         const auto now = monotonic_ns();
         if (now - told_ns_ >= kProgressNs) tell_progress(out, now);

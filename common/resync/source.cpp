@@ -12,7 +12,7 @@
 namespace tdfs {
 namespace {
 
-constexpr std::size_t kBytesOfOneCall = 1024 * 1024;
+constexpr std::size_t kAnswerBytesOfOneCall = 1024 * 1024;
 constexpr std::size_t kTouchedBytes = 64;  // of an encoded TouchedPath without its path and ranges, at most
 
 using Question = std::variant<ListRequest, StatRequest, RangeRequest, XattrsRequest, RoundDone>;
@@ -65,7 +65,7 @@ class ResyncSource::Impl {
         if (failed_) return false;
         const auto before = out.size();
         if (const auto followed = rounds_.follow(); !followed) return refuse(out, followed.error());
-        while (!questions_.empty() && out.size() - before < kBytesOfOneCall) {
+        while (!questions_.empty() && out.size() - before < kAnswerBytesOfOneCall) {
             const auto done = std::visit([&](auto& q) { return answer(q, out); }, questions_.front());
             if (!done) return refuse(out, done.error());
             if (*done == Progressed::kLater) return true;

@@ -15,8 +15,6 @@ namespace {
 constexpr std::uint32_t kLeastBlocks = 32;  // asked for at once; more where answers are short (holes, equal blocks)
 constexpr std::uint64_t kPage = 4096;
 
-Unexpected<std::string> same(const std::string& error) { return Unexpected<std::string>(error); }
-
 std::uint64_t round_down(std::uint64_t v) { return v - v % kResyncBlockBytes; }
 std::uint64_t round_up(std::uint64_t v) { return round_down(v + kResyncBlockBytes - 1); }
 
@@ -74,17 +72,17 @@ Result<Transfers::Asked, std::string> Transfers::ask(Bytes& out) {
         }
         if (!current_) {
             if (agenda_.transfers.empty() || open_files_ >= kMaxOpenFiles) break;
-            if (auto done = start(); !done) return same(done.error());
+            if (auto done = start(); !done) return Unexpected(done.error());
             continue;
         }
         if (current_->has_more()) {
             const auto asked = ask_range(out);
-            if (!asked) return same(asked.error());
+            if (!asked) return Unexpected(asked.error());
             return Asked(MessageKind::kRange);
         }
         const FilePtr file = std::exchange(current_, nullptr);
         if (file->outstanding == 0) {
-            if (auto done = content_complete(file); !done) return same(done.error());
+            if (auto done = content_complete(file); !done) return Unexpected(done.error());
         }
     }
     return Asked();
@@ -107,7 +105,7 @@ Done Transfers::start() {
     }
     if (!file->fd) {
         auto staged = tree_.stage_file();
-        if (!staged) return same(staged.error());
+        if (!staged) return Unexpected(staged.error());
         file->fd = std::move(staged->fd);
         file->staged = std::move(staged->name);
     }
@@ -120,7 +118,7 @@ Done Transfers::start() {
 Done Transfers::open_present(File& f) {
     const auto& path = f.transfer.path;
     const auto at = tree_.spot(path);
-    if (!at) return same(at.error());
+    if (!at) return Unexpected(at.error());
     if (!*at) return {};
     const auto found = open_at((*at)->dir, (*at)->name, O_PATH);
     if (!found && found.error().value() == ENOENT) return {};
@@ -134,7 +132,7 @@ Done Transfers::open_present(File& f) {
     const auto e = Errno::last();
     if (e.value() != ETXTBSY || links_.find(f.transfer.entry.object) != nullptr) return cannot("write to", path, e);
     auto staged = tree_.stage_file();  // being executed: a new file takes its place
-    if (!staged) return same(staged.error());
+    if (!staged) return Unexpected(staged.error());
     f.fd = std::move(staged->fd);
     f.staged = std::move(staged->name);
     f.local_size = 0;
@@ -173,7 +171,7 @@ Result<bool, std::string> Transfers::ask_range(Bytes& out) {
     m.offset = q.begin;
     m.blocks = static_cast<std::uint32_t>((q.end - q.begin) / kResyncBlockBytes);
     auto hashes = own_hashes(f, q.begin, q.end);
-    if (!hashes) return same(hashes.error());
+    if (!hashes) return Unexpected(hashes.error());
     m.hashes = std::move(*hashes);
     say(out, MessageKind::kRange, m);
     begin = q.end;
@@ -295,7 +293,7 @@ Done Transfers::complete(File& f) {
     }
     if (!f.staged.empty()) {
         const auto placed = put_into_place(f);
-        if (!placed) return same(placed.error());
+        if (!placed) return Unexpected(placed.error());
         if (!*placed) return drop(f);
     }
     if (f.fetched || !f.staged.empty()) ++counts_.fetched_files;

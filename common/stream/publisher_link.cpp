@@ -18,7 +18,7 @@ constexpr std::uint64_t kFirstPauseMs = 100;
 constexpr std::uint64_t kLongestPauseMs = 5000;
 constexpr std::uint64_t kLongSessionNs = 5 * kSecondNs;
 constexpr int kConnectTimeoutMs = 5000;
-constexpr int kLastWordsMs = 500;
+constexpr int kFarewellMs = 500;
 constexpr std::size_t kSendFileBytes = 1024 * 1024;
 
 }  // namespace
@@ -72,9 +72,9 @@ bool PublisherLink::visit() {
     view_ = SegmentView{};
     resyncs_before_ += session.report().resyncs;
     if (stopping()) {
-        tcp_close_politely(std::move(*fd), {}, kLastWordsMs, -1);
+        tcp_close_politely(std::move(*fd), {}, kFarewellMs, -1);
     } else if (end.refused) {
-        tcp_close_politely(std::move(*fd), session.out(), kLastWordsMs, stop_.fd());
+        tcp_close_politely(std::move(*fd), session.out(), kFarewellMs, stop_.fd());
     }
     note_end(end);
     return session.report().progressed || Instant::now().monotonic_ns - begin.monotonic_ns > kLongSessionNs;

@@ -19,13 +19,13 @@ namespace tdfs {
 
 namespace {
 
-using Resolver = asio::ip::tcp::resolver;
+using TcpResolver = asio::ip::tcp::resolver;
 using Endpoints = std::vector<asio::ip::tcp::endpoint>;
 
-Result<Endpoints, std::string> look_up(const std::string& host, const std::string& port, Resolver::flags flags) {
+Result<Endpoints, std::string> look_up(const std::string& host, const std::string& port, TcpResolver::flags flags) {
     try {
         asio::io_context context;
-        Resolver resolver(context);
+        TcpResolver resolver(context);
         Endpoints endpoints;
         for (const auto& entry : resolver.resolve(host, port, flags)) endpoints.push_back(entry.endpoint());
         return endpoints;
@@ -45,10 +45,10 @@ struct Answer {
 
 Result<Endpoints, std::string> resolve(const std::string& host, const std::string& port, bool for_listening,
                                        int timeout_ms, int cancel) {
-    const Resolver::flags flags = for_listening ? Resolver::passive : Resolver::flags{};
+    const TcpResolver::flags flags = for_listening ? TcpResolver::passive : TcpResolver::flags{};
     asio::error_code not_numeric;
     static_cast<void>(asio::ip::make_address(host, not_numeric));
-    if (!not_numeric) return look_up(host, port, flags | Resolver::numeric_host);
+    if (!not_numeric) return look_up(host, port, flags | TcpResolver::numeric_host);
 
     const auto answer = std::make_shared<Answer>();
     answer->arrived.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

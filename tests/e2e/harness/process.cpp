@@ -182,7 +182,10 @@ Ran run(const Words& command, const std::string& directory, std::chrono::seconds
 }
 
 std::string program(const std::string& name) {
-    const char* bin = std::getenv("TDFS_BIN");
+    const char* bin = std::getenv("TDFS_PROGRAMS");
+    if (bin == nullptr) {
+        bin = std::getenv("TDFS_BIN");
+    }
     return bin != nullptr ? std::string(bin) + "/" + name : name;
 }
 

@@ -45,7 +45,7 @@ struct Ran {
 Ran run(const Words& command, const std::string& directory = "",
         std::chrono::seconds timeout = std::chrono::seconds(300));
 
-// The path of one of our programs: TDFS_BIN/name.
+// The path of one of our programs: in TDFS_PROGRAMS, else in TDFS_BIN.
 std::string program(const std::string& name);
 
 // True if the tool is installed.

@@ -7,7 +7,9 @@
 
 namespace tdfs::e2e {
 
-bool sanitized() {
+namespace {
+
+bool built_with_sanitizer() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return true;
 #elif defined(__has_feature)
@@ -20,6 +22,10 @@ bool sanitized() {
     return false;
 #endif
 }
+
+}  // namespace
+
+bool sanitized() { return built_with_sanitizer() || std::getenv("TDFS_SANITIZED") != nullptr; }
 
 std::size_t scaled(std::size_t n, std::size_t at_least) {
     const char* text = std::getenv("TDFS_TEST_SCALE");

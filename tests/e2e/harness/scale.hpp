@@ -11,7 +11,7 @@ namespace tdfs::e2e {
 // `n` of a full run, made smaller by TDFS_TEST_SCALE (a factor such as 0.1) and in builds with a sanitizer.
 std::size_t scaled(std::size_t n, std::size_t at_least = 1);
 
-// True in builds with address or thread sanitizer, where sizes and memory say nothing.
+// True where the tests or, as TDFS_SANITIZED tells, the programs have a sanitizer: sizes and memory say nothing then.
 bool sanitized();
 
 // How long to wait for something that must come, before the test says that it hangs.

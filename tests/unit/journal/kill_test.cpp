@@ -12,7 +12,7 @@ namespace tdfs::test {
 namespace {
 
 constexpr std::size_t kMaxOperations = 200'000;
-constexpr JournalOptions kOptions{.segment_bytes = 32 * 1024, .slots = 6};
+constexpr JournalOptions kSmallSegments{.segment_bytes = 32 * 1024, .slots = 6};
 
 // How far each operation of the child came. In memory that parent and child share.
 struct Progress {
@@ -46,7 +46,7 @@ void operate(Journal& journal, Progress& progress) {
 }
 
 [[noreturn]] void be_the_child(int dir, Progress& progress) {
-    auto journal = Journal::open(dir, kOptions, Lsn(), true, {});
+    auto journal = Journal::open(dir, kSmallSegments, Lsn(), true, {});
     if (!journal) ::_exit(2);
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; ++i) {
@@ -89,7 +89,7 @@ TEST_CASE("killed at any moment, nothing committed is lost and each reservation 
         const auto end = std::min<std::uint32_t>(progress.next, kMaxOperations);
 
         std::map<std::uint32_t, std::string> offered;  // and what was answered
-        const auto journal = open_journal(dir.fd(), kOptions, Lsn(), true, [&](const InFlight& left) {
+        const auto journal = open_journal(dir.fd(), kSmallSegments, Lsn(), true, [&](const InFlight& left) {
             const auto operation = static_cast<std::uint32_t>(std::stoul(std::string(as_text(left.intent))));
             CHECK(offered.count(operation) == 0);
             auto& answer = offered[operation];
@@ -145,7 +145,7 @@ TEST_CASE("an appending process killed at any moment leaves whole frames") {
         const auto child = ::fork();
         REQUIRE(child >= 0);
         if (child == 0) {
-            auto journal = Journal::open(dir.fd(), kOptions, Lsn(), true, {});
+            auto journal = Journal::open(dir.fd(), kSmallSegments, Lsn(), true, {});
             if (!journal) ::_exit(2);
             for (;;) {
                 Bytes frames;
@@ -164,7 +164,7 @@ TEST_CASE("an appending process killed at any moment leaves whole frames") {
         REQUIRE(::waitpid(child, &status, 0) == child);
         REQUIRE(WIFSIGNALED(status));
 
-        const auto journal = open_journal(dir.fd(), kOptions);
+        const auto journal = open_journal(dir.fd(), kSmallSegments);
         CHECK_FALSE(journal->open_report().lost_committed);
         const auto content = read_all(*journal);
         CHECK(content.end == JournalReader::Status::kAtTail);

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +16,10 @@
 #include "tests/support/tree_compare.hpp"
 
 namespace tdfs::test {
+
+inline void write_file(const std::filesystem::path& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+}
 
 // Writes records as a master does.
 class TestJournal {

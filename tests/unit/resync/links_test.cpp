@@ -18,8 +18,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void write_file(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
 void set_time(const fs::path& path) {
     const std::array<timespec, 2> times{timespec{0, UTIME_OMIT}, timespec{1000, 0}};
     REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW) == 0);

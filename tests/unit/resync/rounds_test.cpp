@@ -15,8 +15,6 @@ using namespace tdfs::test;
 
 namespace {
 
-void write_file(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
 void record_write(Master& master, const std::string& name, std::size_t n) {
     const auto info = stat_at(master.dir.fd(), name);
     REQUIRE(info);

@@ -24,8 +24,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void write_file(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
 std::string noise(std::size_t n, unsigned seed) {
     std::mt19937 random(seed);
     std::string out(n, '\0');

@@ -17,7 +17,7 @@ std::size_t segments_in(const std::string& state) {
     return n;
 }
 
-struct World {
+struct Checkpointed {
     TempDir dir;
     std::string root = dir.dir("replica"), state = dir.dir("state");
     ReplayBench bench{root, state};
@@ -45,7 +45,7 @@ constexpr std::uint32_t kNever = 3'600'000;
 }  // namespace
 
 TEST_CASE("what was received becomes durable by itself") {
-    World w;
+    Checkpointed w;
     CheckpointOptions options;
     options.sync_every_ms = 10;
     options.checkpoint_every_ms = kNever;
@@ -59,7 +59,7 @@ TEST_CASE("what was received becomes durable by itself") {
 }
 
 TEST_CASE("a sync that the master asks for does not wait for its turn") {
-    World w;
+    Checkpointed w;
     CheckpointOptions options;
     options.sync_every_ms = kNever;
     options.checkpoint_every_ms = kNever;
@@ -72,7 +72,7 @@ TEST_CASE("a sync that the master asks for does not wait for its turn") {
 }
 
 TEST_CASE("the spool is dropped up to the checkpoint, never beyond what is applied") {
-    World w;
+    Checkpointed w;
     w.fill();
     const auto before = segments_in(w.state);
     REQUIRE(before > 3);
@@ -95,7 +95,7 @@ TEST_CASE("the spool is dropped up to the checkpoint, never beyond what is appli
 }
 
 TEST_CASE("as much of the spool is kept as was asked for") {
-    World w;
+    Checkpointed w;
     w.fill();
     CheckpointOptions options;
     options.keep_spool_bytes = 1 << 30;
@@ -108,7 +108,7 @@ TEST_CASE("as much of the spool is kept as was asked for") {
 }
 
 TEST_CASE("enough bytes applied make a checkpoint before its time") {
-    World w;
+    Checkpointed w;
     w.fill();
     CheckpointOptions options;
     options.sync_every_ms = 5;

@@ -59,12 +59,12 @@ std::vector<Record> all_at(std::string_view path) {
     return all;
 }
 
-struct World {
+struct Confined {
     TempDir dir;
     std::string outside = dir.dir("outside");
     std::string before = dir.dir("before");
     Bench bench{dir.dir("replica"), dir.dir("state")};
-    World() {
+    Confined() {
         for (const auto& root : {outside, before}) {
             make_dir(root + "/sub");
             put(root + "/sub/file", "precious");
@@ -82,7 +82,7 @@ struct World {
 }  // namespace
 
 TEST_CASE("no record reaches through a symlink that stands in a parent") {
-    World w;
+    Confined w;
     REQUIRE(w.bench.apply(symlink_at("out", w.outside)) == "");
     REQUIRE(w.bench.apply(dir_at("d")) == "");
     REQUIRE(w.bench.apply(symlink_at("d/up", "../../outside")) == "");
@@ -96,7 +96,7 @@ TEST_CASE("no record reaches through a symlink that stands in a parent") {
 }
 
 TEST_CASE("a symlink in the last place is not followed") {
-    World w;
+    Confined w;
     REQUIRE(w.bench.apply(symlink_at("out", w.outside + "/file")) == "");
     REQUIRE(w.bench.apply(symlink_at("sub", w.outside + "/sub")) == "");
     for (const auto* path : {"out", "sub"}) {
@@ -107,7 +107,7 @@ TEST_CASE("a symlink in the last place is not followed") {
 }
 
 TEST_CASE("a directory that was cached and then became a symlink is not followed") {
-    World w;
+    Confined w;
     REQUIRE(w.bench.apply(dir_at("d")) == "");
     REQUIRE(w.bench.apply(file_at("d/file")) == "");
     REQUIRE(w.bench.apply(rename_of("d", "e")) == "");
@@ -118,7 +118,7 @@ TEST_CASE("a directory that was cached and then became a symlink is not followed
 }
 
 TEST_CASE("the state directory is refused, but for what lies on the stage") {
-    World w;
+    Confined w;
     put(w.bench.root() + "/.tdfs/identity.json", "identity");
     for (const auto* path :
          {".tdfs", ".tdfs/stage", ".tdfs/identity.json", ".tdfs/new", ".tdfs/stage2", ".tdfs/journal/1"}) {
@@ -135,7 +135,7 @@ TEST_CASE("the state directory is refused, but for what lies on the stage") {
 }
 
 TEST_CASE("the root is not made, removed, moved or linked") {
-    World w;
+    Confined w;
     CHECK(w.bench.apply(dir_at("")) != "");
     CHECK(w.bench.apply(rmdir_of("")) != "");
     CHECK(w.bench.apply(unlink_of("")) != "");
@@ -145,7 +145,7 @@ TEST_CASE("the root is not made, removed, moved or linked") {
 }
 
 TEST_CASE("a device that the stream has made is never opened") {
-    World w;
+    Confined w;
     CreateRecord device = file_at("dev");
     device.mode = S_IFBLK | 0600;
     device.rdev = 0xfff00fff;  // no such device: an open would say ENXIO
@@ -159,7 +159,7 @@ TEST_CASE("a device that the stream has made is never opened") {
 }
 
 TEST_CASE("kinds of fallocate that shift content are refused") {
-    World w;
+    Confined w;
     FallocateRecord collapse;
     collapse.path = "other";
     collapse.length = 4096;
