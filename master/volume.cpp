@@ -39,8 +39,9 @@ Result<void, std::string> Volume::check_places(const MasterOptions& options) {
         if (!find_stale_mount(place)) continue;
         spdlog::info("mount place=\"{}\": its daemon is gone, taken over", place);
         if (::umount2(place.c_str(), MNT_DETACH) != 0) {
-            return Text("cannot unmount " + place + ", whose daemon is gone: " + Errno::last().text() +
-                        " (try: umount -l " + place + ")");
+            std::string why = Errno::last().text();
+            why.append(" (try: umount -l ").append(place).append(")");
+            return Text("cannot unmount " + place + ", whose daemon is gone: " + why);
         }
     }
     auto directory = canonical_path(options.directory);

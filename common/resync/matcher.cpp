@@ -27,7 +27,7 @@ Done Matcher::match(const Spot& at, Entry e, const MatchDepth& depth) {
     auto found = look(at, e);
     if (!found) return Unexpected(found.error());
     if (S_ISDIR(e.mode)) return match_directory(at, std::move(e), depth, found->usable);
-    return match_other(at, std::move(e), depth, std::move(*found));
+    return match_other(at, std::move(e), depth, *found);
 }
 
 Done Matcher::match_root(const Entry& e, const MatchDepth& depth) {

@@ -187,7 +187,7 @@ class ResyncSink::Impl {
         const TouchedPath t = std::move(stats_.front());
         stats_.pop_front();
         asked_.pop_front();
-        if (m.entry && m.entry->name.size() != 0) return bad("an entry with a name where none belongs");
+        if (m.entry && !m.entry->name.empty()) return bad("an entry with a name where none belongs");
         if (m.entry) ++listed_;
         fail_on(handle(t, m.entry));
         return {};

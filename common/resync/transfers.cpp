@@ -306,7 +306,7 @@ Result<bool, std::string> Transfers::put_into_place(File& f) {
     const auto info = stat_fd(f.fd.get());
     if (!info) return cannot("look at", t.path, info.error());
     links_.drop_name(t.path);
-    const auto placed = tree_.publish(f.staged, t.path);
+    auto placed = tree_.publish(f.staged, t.path);
     if (!placed || !*placed) {
         f.staged.clear();
         return placed;

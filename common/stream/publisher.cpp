@@ -14,6 +14,7 @@ namespace {
 
 std::vector<std::string> texts(const std::vector<PublisherOptions::Target>& targets) {
     std::vector<std::string> all;
+    all.reserve(targets.size());
     for (const auto& target : targets) all.push_back(target.text());
     return all;
 }
