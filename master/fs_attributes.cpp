@@ -25,6 +25,8 @@ SysResult<FileInfo> FileSystem::attributes(Node* node) {
 
 SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const AttributeChange& change) {
     OpLock lock(locks_);
+    // A change of its names also changes a directory's time: the later one of the two is to be the one that counts.
+    if (node->is_dir && (change.valid & AttributesRecord::kMtime) != 0) lock.change_directory(node->id.ino);
     lock.change_object(node->id.ino);
     const auto place = nodes_.place(node);
     if (!place) return fail(place.error());

@@ -175,6 +175,7 @@ SysResult<void> FileSystem::unlink(Node* parent, const char* name) {
     const auto info = stat_at((*dir)->get(), name);
     if (!info) return fail(info.error());
     lock.change_object(info->object.ino);
+    if (info->links > 1) settler_.settle_before_loss(info->object.ino);
 
     const UnlinkRecord r{info->object, *path};
     auto pending = mutator_.begin(r, info->object.ino);
@@ -247,6 +248,9 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
         const auto carry_out = [&] { return ::renameat2((*dir)->get(), name, (*new_dir)->get(), new_name, flags); };
         if (there && there->object == info->object) {  // two names of one object: nothing happens, or nothing is seen
             return carry_out() == 0 ? SysResult<void>() : fail_last();
+        }
+        if (there && !exchange && !there->is_dir() && there->links > 1) {
+            settler_.settle_before_loss(there->object.ino);
         }
         const ObjectId replaced = there ? there->object : ObjectId{};
         const RenameRecord r{info->object, replaced, *path, *new_path, exchange};

@@ -60,32 +60,50 @@ void Settler::stop() {
     remembered_.clear();
 }
 
+// Sequentially consistent on both sides, here and in sweep(): one of the two sees what the other has stored.
 void Settler::touched(Node* node, Lsn lsn) {
-    node->touched_ns.store(monotonic_ns(), std::memory_order_relaxed);
-    if (node->in_settler.load(std::memory_order_relaxed) || node->in_settler.exchange(true)) return;
+    const std::uint64_t now = monotonic_ns();
+    node->touched_ns.store(now);
+    if (node->in_settler.load() || node->in_settler.exchange(true)) return;
     nodes_.pin(node);
     const std::lock_guard guard(mutex_);
-    remembered_.push_back({node, lsn});
+    remembered_.push_back({node, lsn, now});
 }
 
 void Settler::settle(Node* node) {
     OpLock lock(locks_);
     if (node->is_dir) lock.read_directory(node->id.ino);
     lock.change_object(node->id.ino);
-    if (node->touched_ns.load(std::memory_order_relaxed) == 0) return;
-    is_settled(node);
+    settle_locked(node);
+}
+
+void Settler::settle_before_loss(std::uint64_t ino) {
+    Node* const node = nodes_.find_pinned(ino);
+    if (node == nullptr) return;  // nothing is remembered of it: what is remembered is pinned
+    settle_locked(node);
+    nodes_.unpin(node);
+}
+
+// Settled is what is recorded: until then sweep() must not take it for done.
+void Settler::settle_locked(Node* node) {
+    if (node->touched_ns.load() == 0) return;
     // What has no name is not on any replica; what is gone needs no time.
     const auto path = nodes_.path(node);
     const auto place = nodes_.place(node);
-    if (!path || !place || !place->named()) return;
-    const auto info = stat_at(place->dir->get(), place->name);
-    if (!info || info->object != node->id) return;
-    AttributesRecord r;
-    r.object = node->id;
-    r.path = *path;
-    r.valid = AttributesRecord::kMtime | AttributesRecord::kSettled;
-    r.mtime_ns = info->mtime_ns;
-    if (const auto noted = mutator_.note(r); !noted) node->touched_ns = monotonic_ns();  // no room: tried again later
+    const bool named = path && place && place->named();
+    const auto info = named ? stat_at(place->dir->get(), place->name) : SysResult<FileInfo>(fail(ENOENT));
+    if (info && info->object == node->id) {
+        AttributesRecord r;
+        r.object = node->id;
+        r.path = *path;
+        r.valid = AttributesRecord::kMtime | AttributesRecord::kSettled;
+        r.mtime_ns = info->mtime_ns;
+        if (const auto noted = mutator_.note(r); !noted) {
+            node->touched_ns.store(monotonic_ns());  // no room: tried again later
+            return;
+        }
+    }
+    is_settled(node);
 }
 
 void Settler::sweep(std::uint64_t quiet_ns) {
@@ -100,8 +118,10 @@ void Settler::sweep(std::uint64_t quiet_ns) {
     std::vector<Remembered> left;
     Lsn oldest = tail;
     for (const Remembered& r : work) {
-        const std::uint64_t touched = r.node->touched_ns.load(std::memory_order_relaxed);
-        if (touched != 0 && now - std::min(now, touched) >= quiet_ns) settle(r.node);
+        const std::uint64_t touched = r.node->touched_ns.load();
+        const bool is_quiet = now - std::min(now, touched) >= quiet_ns;
+        const bool is_old = now - std::min(now, r.since_ns) >= kLongestMs * 1'000'000;
+        if (touched != 0 && (is_quiet || is_old)) settle(r.node);
         // Forgotten before it is looked at once more, so that a change in between is remembered anew.
         if (r.node->touched_ns.load() == 0) {
             r.node->in_settler = false;

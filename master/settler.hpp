@@ -25,6 +25,8 @@ namespace tdfs {
 class Settler {
   public:
     static constexpr std::uint64_t kQuietMs = 100;
+    // What is never quiet is settled now and then all the same: the journal is kept from its first unsettled change on.
+    static constexpr std::uint64_t kLongestMs = 2000;
 
     Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& journal);
     ~Settler();  // stop()
@@ -41,9 +43,12 @@ class Settler {
     // between would forget it). Called with the operation's locks held.
     void touched(Node* node, Lsn lsn);
     // An explicit modification time was just recorded: nothing is left to settle. With the object's lock held.
-    static void is_settled(Node* node) { node->touched_ns.store(0, std::memory_order_relaxed); }
+    static void is_settled(Node* node) { node->touched_ns.store(0); }
     // Settles one object now (its file was closed). Without locks.
     void settle(Node* node);
+    // An object that loses one of several names may live on under one that is not known, where its time could not be
+    // recorded any more, now or by a restart. With the object's lock held.
+    void settle_before_loss(std::uint64_t ino);
     // Settles everything that is remembered now.
     void settle_all();
     [[nodiscard]] std::size_t pending() const;
@@ -52,8 +57,10 @@ class Settler {
     struct Remembered {
         Node* node;  // pinned
         Lsn first;   // its first change that is not settled
+        std::uint64_t since_ns;
     };
     void run();
+    void settle_locked(Node* node);
     void sweep(std::uint64_t quiet_ns);
 
     Locks& locks_;

@@ -215,8 +215,16 @@ void Cluster::start_all() {
 }
 
 void Cluster::start_master() {
-    master_ = Process::start(master_command(), scratch() + "/master.log");
+    launch_master();
+    await_master();
+}
+
+void Cluster::launch_master_with(const Words& command) {
+    master_ = Process::start(command, scratch() + "/master.log");
     master_wanted_ = true;
+}
+
+void Cluster::await_master() {
     // A dead mount of a killed master still stands in the list of mounts: only the new daemon's answer counts.
     const bool ready = eventually([&] { return !master_.running() || (mounted() && ctl({"status"}).status == 0); });
     if (!ready || !master_.running()) {
@@ -225,9 +233,18 @@ void Cluster::start_master() {
 }
 
 void Cluster::start_slave_with(const Words& command, std::size_t i) {
+    launch_slave_with(command, i);
+    await_slave(i);
+}
+
+void Cluster::launch_slave_with(const Words& command, std::size_t i) {
     Slave& slave = slaves_.at(i);
     slave.process = Process::start(command, slave.log);
     slave.wanted = true;
+}
+
+void Cluster::await_slave(std::size_t i) {
+    Slave& slave = slaves_.at(i);
     const bool ready = eventually([&] {
         return !slave.process.running() || run({program("tdfsctl"), "-m", slave.dir, "status"}).status == 0;
     });

@@ -52,6 +52,13 @@ class Cluster {
     void start_master();
     void start_slave(std::size_t i = 0) { start_slave_with(slave_command(i), i); }
     void start_slave_with(const Words& command, std::size_t i = 0);
+    // The two halves of a start: the process alone, for tests that do something to it before it is ready; and waiting.
+    void launch_master() { launch_master_with(master_command()); }
+    void launch_master_with(const Words& command);
+    void await_master();
+    void launch_slave(std::size_t i = 0) { launch_slave_with(slave_command(i), i); }
+    void launch_slave_with(const Words& command, std::size_t i = 0);
+    void await_slave(std::size_t i = 0);
 
     void stop_master();                  // umount; it must end with exit status 0
     void stop_slave(std::size_t i = 0);  // SIGTERM; likewise

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 namespace tdfs::e2e {
 namespace {
@@ -54,6 +55,8 @@ const Operations::Weighted Operations::kOperations[] = {
     {"unlinked", &Operations::unlinked, 3},
     {"rename", &Operations::rename, 8},
     {"exchange", &Operations::exchange, 3},
+    {"swap", &Operations::swap, 4},
+    {"kept open", &Operations::keep, 10},
     {"rename directory", &Operations::rename_directory, 4},
     {"link", &Operations::link, 6},
     {"unlink", &Operations::unlink, 8},
@@ -70,6 +73,14 @@ const Operations::Weighted Operations::kOperations[] = {
     {"read", &Operations::look, 4},
     {"list", &Operations::list, 2},
 };
+
+Operations::~Operations() {
+    for (const int fd : kept_) {
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+}
 
 Operations::Done Operations::any() {
     unsigned all = 0;
@@ -233,6 +244,38 @@ int Operations::rename() {
 
 int Operations::exchange() {
     return outcome(renameat2(AT_FDCWD, path().c_str(), AT_FDCWD, path().c_str(), RENAME_EXCHANGE));
+}
+
+// As editors and databases do it: a to t, b to a, t to b. Others may come between any two steps.
+int Operations::swap() {
+    const std::string in = directory(), a = in + "/f" + std::to_string(below(8)), b = in + "/f" + std::to_string(below(8)),
+                      t = in + "/t";
+    for (const auto& [from, to] : {std::pair{&a, &t}, {&b, &a}, {&t, &b}}) {
+        if (::rename(from->c_str(), to->c_str()) != 0) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+// One step with a file that was opened long ago. After an error it is closed, and opened anew another time.
+int Operations::keep() {
+    int& fd = kept_[below(kept_.size())];
+    if (fd < 0) {
+        fd = open(path().c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+        return outcome(fd);
+    }
+    const std::string bytes = text();
+    const auto at = static_cast<off_t>(below(100'000));
+    const std::size_t kind = below(10);
+    const int error = outcome(kind == 0   ? fsync(fd)
+                              : kind == 1 ? ftruncate(fd, at)
+                              : kind == 2 ? fchmod(fd, 0640)
+                                          : pwrite(fd, bytes.data(), bytes.size(), at));
+    if (error != 0 || below(20) == 0) {
+        close(std::exchange(fd, -1));
+    }
+    return error;
 }
 
 int Operations::rename_directory() {

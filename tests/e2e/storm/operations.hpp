@@ -1,6 +1,7 @@
 // One random operation of a storm.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -10,7 +11,10 @@ namespace tdfs::e2e {
 // Owned and used by one thread.
 class Operations {
   public:
-    Operations(std::string root, std::uint64_t seed) : root_(std::move(root)), random_(seed) {}
+    Operations(std::string root, std::uint64_t seed) : root_(std::move(root)), random_(seed) { kept_.fill(-1); }
+    ~Operations();
+    Operations(const Operations&) = delete;
+    Operations& operator=(const Operations&) = delete;
 
     struct Done {
         const char* name;
@@ -43,6 +47,8 @@ class Operations {
     int unlinked();
     int rename();
     int exchange();
+    int swap();
+    int keep();
     int rename_directory();
     int link();
     int unlink();
@@ -61,6 +67,7 @@ class Operations {
 
     const std::string root_;
     std::mt19937_64 random_;
+    std::array<int, 4> kept_;  // files that stay open over many operations, also while directories above them move; -1: none
 };
 
 }  // namespace tdfs::e2e

@@ -19,12 +19,16 @@ bool usual(int error) {
     return error == 0 || std::find(std::begin(kUsual), std::end(kUsual), error) != std::end(kUsual);
 }
 
+// What a mount answers whose daemon goes, has gone or is not there yet.
+bool gone(int error) { return error == ENOTCONN || error == ECONNABORTED || error == EIO; }
+
 }  // namespace
 
-Storm::Storm(std::string root, const StormOptions& options) : root_(std::move(root)), options_(options) {
+Storm::Storm(std::string root, const StormOptions& options)
+    : root_(std::move(root)), options_(options), done_by_(options.threads) {
     signal(SIGPIPE, SIG_IGN);  // fifos lose their readers
     for (unsigned i = 0; i < options.threads; i++) {
-        threads_.emplace_back([this, i] { work(options_.seed * 1000 + i); });
+        threads_.emplace_back([this, i] { work(i); });
     }
 }
 
@@ -52,15 +56,25 @@ std::string Storm::surprises() const {
     return all;
 }
 
-void Storm::work(std::uint64_t seed) {
-    Operations operations(root_, seed);
+std::uint64_t Storm::done_by_slowest() const {
+    const auto least = std::min_element(done_by_.begin(), done_by_.end(),
+                                        [](const auto& a, const auto& b) { return a.load() < b.load(); });
+    return least == done_by_.end() ? 0 : least->load();
+}
+
+void Storm::work(unsigned me) {
+    Operations operations(root_, options_.seed * 1000 + me);
     for (std::size_t i = 0; !stop_ && (options_.operations == 0 || i < options_.operations); i++) {
         const Operations::Done done = operations.any();
         done_++;
+        done_by_[me]++;
         if (options_.pause_us != 0) {
             std::this_thread::sleep_for(std::chrono::microseconds(options_.pause_us));
         }
-        if (!options_.may_fail && !usual(done.error)) {
+        if (done.error == ENOTCONN) {  // leave the processor to the daemon that is to come back
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        if (!usual(done.error) && !(options_.may_fail && gone(done.error))) {
             const std::lock_guard lock(mutex_);
             if (surprises_.size() < 20) {
                 surprises_.push_back(std::string(done.name) + ": " + std::strerror(done.error));

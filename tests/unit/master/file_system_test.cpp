@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/unit/master/fixture.hpp"
 
 using namespace tdfs;
@@ -96,6 +99,46 @@ TEST_CASE(
     CHECK(m.fs->write(*f, bytes("seen"), 0, {}).value() == 4);
     CHECK_THAT(m.records().back(), Catch::Matchers::ContainsSubstring("d/hidden"));
     m.fs->close(std::move(f));
+}
+
+TEST_CASE("the time of a file arrives that lives on under a name which the kernel never looked up") {
+    Master m;
+    const bool replaced = GENERATE(false, true);
+    {
+        auto made = m.fs->create({}, m.root(), "known", 0644, O_RDWR);
+        REQUIRE(made);
+        CHECK(m.fs->link(made->first.node, m.root(), "other"));
+        m.fs->close(std::move(made->second));
+        m.fs->forget(made->first.node, 2);
+    }
+    m.settler->settle_all();
+    const auto found = m.fs->lookup(m.root(), "known");
+    REQUIRE(found);
+    auto f = m.fs->open(found->node, O_RDWR);
+    REQUIRE(f);
+    CHECK(m.fs->write(**f, bytes("changed"), 0, {}));
+    if (replaced) {
+        m.fs->close(m.must_create(m.root(), "new"));
+        CHECK(m.fs->rename(m.root(), "new", m.root(), "known", 0));
+    } else {
+        CHECK(m.fs->unlink(m.root(), "known"));
+    }
+    m.fs->close(std::move(*f));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("a file that is written all the time does not keep the journal for ever") {
+    Master m;
+    m.settler->start();
+    auto f = m.must_create(m.root(), "log");
+    const Lsn before = m.journal->tail();
+    while (m.settler->settled_lsn() < before) {  // hangs if the promise is broken
+        CHECK(m.fs->write(*f, bytes("line"), 0, {.append = true}));
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    m.fs->close(std::move(f));
+    m.settler->stop();
 }
 
 TEST_CASE("a file made by O_TMPFILE comes whole when it gets a name") {
