@@ -21,16 +21,34 @@ constexpr std::uint64_t kEpochGapBytes = 1ull << 40;
 Result<std::unique_ptr<Volume>, std::string> Volume::open(const MasterOptions& options) {
     std::unique_ptr<Volume> v(new Volume);
     if (auto ok = v->check_places(options); !ok) return Text(ok.error());
-    auto root = open_directory(v->directory_);
-    if (!root) return Text(root.error());
-    v->root_ = std::move(*root);
+    if (auto ok = v->open_root(); !ok) return Text(ok.error());
     if (auto ok = check_place(v->root(), v->directory_); !ok) return Text(ok.error());
     auto state = StateDir::open(v->root(), v->directory_, options.state_dir, Role::kMaster);
     if (!state) return Text(state.error());
     v->state_ = std::move(*state);
     if (auto ok = v->check_content(options); !ok) return Text(ok.error());
     if (auto ok = v->open_journal(options); !ok) return Text(ok.error());
+    if (v->covers_) {
+        if (auto ok = v->cover_.put(v->directory_); !ok) return Text(ok.error());
+    }
     return v;
+}
+
+// Where a master was killed whose mount covered the directory, its cover still lies there.
+Result<void, std::string> Volume::open_root() {
+    if (Cover::is_on(directory_)) {
+        if (!covers_) {
+            if (auto gone = Cover::take_away(directory_); !gone) return gone;
+        } else {
+            auto tree = Cover::open_beneath(directory_);
+            if (!tree) return Text(tree.error());
+            tree_ = std::move(*tree);
+        }
+    }
+    auto root = open_directory(tree_ ? proc_fd_path(tree_.get()) : directory_);
+    if (!root) return Text(root.error());
+    root_ = std::move(*root);
+    return {};
 }
 
 // A mount whose daemon was killed is taken over: it answers nothing any more, and nobody else can have put it there.

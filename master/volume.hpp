@@ -7,6 +7,7 @@
 #include "common/daemon/state_dir.hpp"
 #include "common/journal/journal.hpp"
 #include "common/os/fd.hpp"
+#include "master/cover.hpp"
 #include "master/options.hpp"
 
 namespace tdfs {
@@ -41,9 +42,12 @@ class Volume {
   private:
     Volume() = default;
     Result<void, std::string> check_places(const MasterOptions& options);
+    Result<void, std::string> open_root();
     Result<void, std::string> check_content(const MasterOptions& options);
     Result<void, std::string> open_journal(const MasterOptions& options);
 
+    Cover cover_;
+    OwnFd tree_;  // of root_, where that had to be opened beneath a cover
     OwnFd root_;
     std::string directory_, mountpoint_;
     bool covers_ = false;

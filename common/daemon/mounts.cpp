@@ -52,7 +52,8 @@ std::optional<Mount> parse_line(std::string_view line) {
     const auto dash = line.find(" - ");
     if (!id || point.empty() || dash == std::string_view::npos) return std::nullopt;
     line.remove_prefix(dash + 3);
-    return Mount{*id, unescape(point), std::string(take_word(line))};
+    const auto type = take_word(line);
+    return Mount{*id, unescape(point), std::string(type), unescape(take_word(line))};
 }
 
 // fdinfo's "mnt_id:\t36".

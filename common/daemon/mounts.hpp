@@ -14,6 +14,7 @@ struct Mount {
     int id = 0;
     std::string point;  // where, as this process sees it; bytes, unescaped
     std::string type;   // "ext4", "fuse.tdfs"
+    std::string source;
 };
 
 // In the kernel's order: where two have the same point, the last one is on top. Lines not understood are left out.

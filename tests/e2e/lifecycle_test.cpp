@@ -1,6 +1,7 @@
 // Daemons come and go in order; what must hold around that.
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +57,29 @@ TEST_CASE("SIGTERM ends the master in order and unmounts") {
     cluster.drain();
     CHECK(cluster.differences() == "");
     CHECK(cluster.peer().at("resyncs") == 0);
+}
+
+TEST_CASE("nothing gets past a mount that covers its directory while its killed master is away") {
+    Cluster cluster({.over = true});
+    const std::string dir = cluster.mount();
+    write_to(dir + "/file", "content");
+    cluster.drain();
+    cluster.kill_master();
+    CHECK(open((dir + "/past").c_str(), O_WRONLY | O_CREAT, 0644) < 0);
+    REQUIRE(umount2(dir.c_str(), MNT_DETACH) == 0);  // as the next master does
+    CHECK(open((dir + "/past").c_str(), O_WRONLY | O_CREAT, 0644) < 0);
+    CHECK(errno == EROFS);
+    cluster.start_master();
+    CHECK(read_file(dir + "/file") == "content");
+    write_to(dir + "/more", "x");
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 0);
+    cluster.stop_master();
+    CHECK(read_file(dir + "/more") == "x");  // nothing is left in the way
+    cluster.start_master();
+    CHECK(read_file(dir + "/more") == "x");
 }
 
 TEST_CASE("slaves need not run before the master and get everything when they come") {

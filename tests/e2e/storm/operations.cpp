@@ -248,8 +248,8 @@ int Operations::exchange() {
 
 // As editors and databases do it: a to t, b to a, t to b. Others may come between any two steps.
 int Operations::swap() {
-    const std::string in = directory(), a = in + "/f" + std::to_string(below(8)), b = in + "/f" + std::to_string(below(8)),
-                      t = in + "/t";
+    const std::string in = directory(), a = in + "/f" + std::to_string(below(8)),
+                      b = in + "/f" + std::to_string(below(8)), t = in + "/t";
     for (const auto& [from, to] : {std::pair{&a, &t}, {&b, &a}, {&t, &b}}) {
         if (::rename(from->c_str(), to->c_str()) != 0) {
             return errno;

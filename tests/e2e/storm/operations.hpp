@@ -67,7 +67,8 @@ class Operations {
 
     const std::string root_;
     std::mt19937_64 random_;
-    std::array<int, 4> kept_;  // files that stay open over many operations, also while directories above them move; -1: none
+    std::array<int, 4>
+        kept_;  // files that stay open over many operations, also while directories above them move; -1: none
 };
 
 }  // namespace tdfs::e2e
