@@ -177,6 +177,7 @@ SysResult<void> FileSystem::unlink(Node* parent, const char* name) {
     lock.change_object(info->object.ino);
     if (info->links > 1) settler_.settle_before_loss(info->object.ino);
 
+    const Settler::RootLoss loss(settler_, parent == nodes_.root());
     const UnlinkRecord r{info->object, *path};
     auto pending = mutator_.begin(r, info->object.ino);
     if (!pending) return fail(pending.error());
@@ -207,6 +208,7 @@ SysResult<void> FileSystem::rmdir(Node* parent, const char* name) {
             continue;
         }
         lock.change_object(ino);
+        const Settler::RootLoss loss(settler_, parent == nodes_.root());
         const RmdirRecord r{info->object, *path};
         auto pending = mutator_.begin(r, ino);
         if (!pending) return fail(pending.error());
@@ -253,6 +255,7 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
             settler_.settle_before_loss(there->object.ino);
         }
         const ObjectId replaced = there ? there->object : ObjectId{};
+        const Settler::RootLoss loss(settler_, parent == nodes_.root());
         const RenameRecord r{info->object, replaced, *path, *new_path, exchange};
         auto pending = mutator_.begin(r, info->object.ino, replaced.ino);
         if (!pending) return fail(pending.error());

@@ -115,6 +115,8 @@ int run(const MasterOptions& options) {
         spdlog::info("restart tail={} settled={}", journal.tail().bytes(), *settled);
     }
     settler.set_settled_lsn(journal.tail());
+    if (const auto losses = settler.root_losses())
+        settler.root_noted(*losses);  // opening the volume has noted its content
 
     FileSystem file_system(volume.root(), locks, nodes, mutator, settler, journal);
     FuseMount mount(file_system, nodes.root());
@@ -156,7 +158,11 @@ int run(const MasterOptions& options) {
                                               options.slaves.empty() ? journal.tail() : publisher.slowest(), limits);
             const auto dropped = journal.drop_before(std::min(floor, settler.settled_lsn()));
             if (!dropped) spdlog::error("journal drop_before={} error=\"{}\"", floor.bytes(), dropped.error().text());
-            if (file_system.root_changed()) volume.note_content();
+            const auto losses = settler.root_losses();
+            if (file_system.root_changed()) {
+                volume.note_content();
+                if (losses) settler.root_noted(*losses);
+            }
         });
         spdlog::info("ready volume={} directory=\"{}\" mount=\"{}\" position={}", identity.volume.text(),
                      volume.directory(), volume.mountpoint(), to_text(Position{volume.epoch(), journal.tail()}));

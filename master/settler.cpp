@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include <spdlog/spdlog.h>
 
@@ -21,7 +23,7 @@ Settler::Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& jour
 
 Settler::~Settler() {
     stop();
-    if (settled_ != nullptr) ::munmap(settled_, kFileBytes);
+    if (words_ != nullptr) ::munmap(words_, kFileBytes);
 }
 
 SysResult<void> Settler::open(int dir, Lsn if_new) {
@@ -33,13 +35,27 @@ SysResult<void> Settler::open(int dir, Lsn if_new) {
     if (is_new && ::ftruncate(fd->get(), kFileBytes) != 0) return fail_last();
     void* const mapped = ::mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
     if (mapped == MAP_FAILED) return fail_last();
-    settled_ = static_cast<std::atomic<std::uint64_t>*>(mapped);
+    words_ = static_cast<std::atomic<std::uint64_t>*>(mapped);
     if (is_new) set_settled_lsn(if_new);
+    words_[kLossesDone].store(words_[kLossesBegun].load());  // of a process that was killed in between
     return {};
 }
 
-Lsn Settler::settled_lsn() const { return Lsn(settled_->load(std::memory_order_relaxed)); }
-void Settler::set_settled_lsn(Lsn lsn) { settled_->store(lsn.bytes(), std::memory_order_relaxed); }
+Lsn Settler::settled_lsn() const { return Lsn(words_[kSettled].load(std::memory_order_relaxed)); }
+void Settler::set_settled_lsn(Lsn lsn) { words_[kSettled].store(lsn.bytes(), std::memory_order_relaxed); }
+
+std::optional<std::uint64_t> Settler::root_losses() const {
+    const std::uint64_t done = words_[kLossesDone].load(), begun = words_[kLossesBegun].load();
+    return done == begun ? std::optional(begun) : std::nullopt;
+}
+
+bool Settler::lost_from_root_unnoted(int dir) {
+    const auto bytes = read_file(dir, "settled", kFileBytes);
+    if (!bytes || bytes->size() != kFileBytes) return false;
+    std::array<std::uint64_t, kLossesNoted + 1> words{};
+    std::memcpy(words.data(), bytes->data(), sizeof words);
+    return words[kLossesBegun] != words[kLossesNoted];
+}
 
 void Settler::start() {
     thread_ = std::thread([this] { run(); });

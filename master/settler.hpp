@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -35,6 +36,29 @@ class Settler {
     SysResult<void> open(int dir, Lsn if_new);
     [[nodiscard]] Lsn settled_lsn() const;
     void set_settled_lsn(Lsn lsn);  // before start()
+
+    // The root directory is about to lose a name, until this is destroyed. Whether it is empty then is noted by the
+    // housekeeper a little later; a restart must not take it for a disk that is not mounted because it was killed before.
+    class RootLoss {
+      public:
+        RootLoss(Settler& settler, bool of_root) : words_(of_root ? settler.words_ : nullptr) {
+            if (words_ != nullptr) ++words_[kLossesBegun];
+        }
+        ~RootLoss() {
+            if (words_ != nullptr) ++words_[kLossesDone];
+        }
+        RootLoss(const RootLoss&) = delete;
+        RootLoss& operator=(const RootLoss&) = delete;
+
+      private:
+        std::atomic<std::uint64_t>* words_;
+    };
+    // How many losses there were, to be given to root_noted() once the root has been looked at; nothing while one is
+    // under way. One thread.
+    [[nodiscard]] std::optional<std::uint64_t> root_losses() const;
+    void root_noted(std::uint64_t losses) { words_[kLossesNoted] = losses; }
+    // At a start, before open(): the killed process had not noted all losses.
+    static bool lost_from_root_unnoted(int dir);
 
     void start();
     void stop();
@@ -67,7 +91,8 @@ class Settler {
     NodeTable& nodes_;
     Mutator& mutator_;
     Journal& journal_;
-    std::atomic<std::uint64_t>* settled_ = nullptr;  // memory-mapped
+    enum Word { kSettled, kLossesBegun, kLossesDone, kLossesNoted };
+    std::atomic<std::uint64_t>* words_ = nullptr;  // memory-mapped
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;

@@ -8,6 +8,7 @@
 #include "common/daemon/guards.hpp"
 #include "common/os/file.hpp"
 #include "master/intent.hpp"
+#include "master/settler.hpp"
 
 namespace tdfs {
 
@@ -94,7 +95,9 @@ Result<void, std::string> Volume::check_places(const MasterOptions& options) {
 Result<void, std::string> Volume::check_content(const MasterOptions& options) {
     auto empty = is_directory_empty(root(), directory_);
     if (!empty) return Text(empty.error());
-    if (*empty && state_->identity().has_content && !options.allow_empty) {
+    const Identity& known = state_->identity();
+    const bool emptied = known.boot == boot_id() && !known.clean_stop && Settler::lost_from_root_unnoted(state_->fd());
+    if (*empty && known.has_content && !emptied && !options.allow_empty) {
         return Text(directory_ + " is empty, but the volume " + state_->identity().volume.text() +
                     " had content: is the disk not mounted? (--allow-empty if this is meant: it empties the slaves)");
     }

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "tests/e2e/harness/cluster.hpp"
 #include "tests/e2e/harness/scale.hpp"
@@ -80,6 +81,21 @@ TEST_CASE("nothing gets past a mount that covers its directory while its killed 
     CHECK(read_file(dir + "/more") == "x");  // nothing is left in the way
     cluster.start_master();
     CHECK(read_file(dir + "/more") == "x");
+}
+
+TEST_CASE("a master that is killed when its tree has just been emptied starts again by itself") {
+    Cluster cluster;
+    for (int round = 0; round < 5; round++) {
+        write_to(cluster.mount() + "/last", "x");
+        REQUIRE(eventually([&] { return cluster.ctl({"drain"}).status == 0; }));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // the content is noted
+        REQUIRE(unlink((cluster.mount() + "/last").c_str()) == 0);
+        cluster.kill_master();
+        cluster.start_master();
+        cluster.wait_streaming();
+        cluster.drain();
+        CHECK(cluster.differences() == "");
+    }
 }
 
 TEST_CASE("slaves need not run before the master and get everything when they come") {

@@ -224,11 +224,17 @@ void Cluster::launch_master_with(const Words& command) {
     master_wanted_ = true;
 }
 
-void Cluster::await_master() {
+bool Cluster::await_master_or_end() {
     // A dead mount of a killed master still stands in the list of mounts: only the new daemon's answer counts.
-    const bool ready = eventually([&] { return !master_.running() || (mounted() && ctl({"status"}).status == 0); });
-    if (!ready || !master_.running()) {
-        throw std::runtime_error(ready ? "the master ended at its start" : "the master did not get ready");
+    if (!eventually([&] { return !master_.running() || (mounted() && ctl({"status"}).status == 0); })) {
+        throw std::runtime_error("the master did not get ready");
+    }
+    return master_.running();
+}
+
+void Cluster::await_master() {
+    if (!await_master_or_end()) {
+        throw std::runtime_error("the master ended at its start");
     }
 }
 
@@ -243,13 +249,19 @@ void Cluster::launch_slave_with(const Words& command, std::size_t i) {
     slave.wanted = true;
 }
 
-void Cluster::await_slave(std::size_t i) {
+bool Cluster::await_slave_or_end(std::size_t i) {
     Slave& slave = slaves_.at(i);
-    const bool ready = eventually([&] {
-        return !slave.process.running() || run({program("tdfsctl"), "-m", slave.dir, "status"}).status == 0;
-    });
-    if (!ready || !slave.process.running()) {
-        throw std::runtime_error("slave" + std::to_string(i) + (ready ? " ended at its start" : " did not get ready"));
+    if (!eventually([&] {
+            return !slave.process.running() || run({program("tdfsctl"), "-m", slave.dir, "status"}).status == 0;
+        })) {
+        throw std::runtime_error("slave" + std::to_string(i) + " did not get ready");
+    }
+    return slave.process.running();
+}
+
+void Cluster::await_slave(std::size_t i) {
+    if (!await_slave_or_end(i)) {
+        throw std::runtime_error("slave" + std::to_string(i) + " ended at its start");
     }
 }
 
@@ -280,6 +292,16 @@ void Cluster::forget_master() {
 void Cluster::forget_slave(std::size_t i) {
     slaves_.at(i).wanted = false;
     await_end(slaves_.at(i).process, "slave" + std::to_string(i));
+}
+
+int Cluster::end_of_master() {
+    master_wanted_ = false;
+    return master_.wait(patience()).value_or(-1);
+}
+
+int Cluster::end_of_slave(std::size_t i) {
+    slaves_.at(i).wanted = false;
+    return slaves_.at(i).process.wait(patience()).value_or(-1);
 }
 
 void Cluster::kill_master() {

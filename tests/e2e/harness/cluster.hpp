@@ -56,9 +56,13 @@ class Cluster {
     void launch_master() { launch_master_with(master_command()); }
     void launch_master_with(const Words& command);
     void await_master();
+    bool await_master_or_end();  // false: it has ended
     void launch_slave(std::size_t i = 0) { launch_slave_with(slave_command(i), i); }
     void launch_slave_with(const Words& command, std::size_t i = 0);
     void await_slave(std::size_t i = 0);
+    bool await_slave_or_end(std::size_t i = 0);
+    [[nodiscard]] bool master_runs() { return master_.running(); }
+    [[nodiscard]] bool slave_runs(std::size_t i = 0) { return slaves_.at(i).process.running(); }
 
     void stop_master();                  // umount; it must end with exit status 0
     void stop_slave(std::size_t i = 0);  // SIGTERM; likewise
@@ -66,6 +70,8 @@ class Cluster {
     void kill_slave(std::size_t i = 0);
     void forget_master();  // it was made to end: waits for it, wants status 0
     void forget_slave(std::size_t i = 0);
+    int end_of_master();  // the same without a wish: how it ended, as a shell gives it
+    int end_of_slave(std::size_t i = 0);
     void freeze_slave(std::size_t i = 0);  // SIGSTOP; returns when it stands still
     void thaw_slave(std::size_t i = 0);
     [[nodiscard]] pid_t master_pid() const { return master_.pid(); }

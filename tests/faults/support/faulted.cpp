@@ -16,26 +16,10 @@ std::size_t count_of(std::size_t short_form) {
     return text != nullptr ? std::strtoull(text, nullptr, 10) : short_form;
 }
 
-Faulted::Faulted(e2e::Cluster& cluster, std::uint64_t seed, unsigned threads)
-    : cluster_(cluster), seed_(seed), threads_(threads), random_(seed), root_(cluster.mount() + "/storm") {
-    REQUIRE(mkdir(root_.c_str(), 0777) == 0);
-    REQUIRE(chmod(root_.c_str(), 0777) == 0);
-    cluster_.drain();
-    resyncs_before_ = resyncs();
-    begin_storm();
-}
-
-void Faulted::begin_storm() {
-    storm_ = std::make_unique<e2e::Storm>(
-        root_, e2e::StormOptions{.seed = seed_ + storms_, .threads = threads_, .may_fail = true});
-    storms_++;
-}
-
-// Status counts them for the life of one process, the log for the life of the replica.
-std::vector<std::size_t> Faulted::resyncs() const {
+std::vector<std::size_t> resyncs_of(const e2e::Cluster& cluster) {
     std::vector<std::size_t> found;
-    for (std::size_t i = 0; i < cluster_.slaves(); i++) {
-        const std::string log = cluster_.slave_log(i);
+    for (std::size_t i = 0; i < cluster.slaves(); i++) {
+        const std::string log = cluster.slave_log(i);
         std::size_t count = 0;
         for (auto at = log.find("resync begins"); at != std::string::npos; at = log.find("resync begins", at + 1)) {
             count++;
@@ -43,6 +27,21 @@ std::vector<std::size_t> Faulted::resyncs() const {
         found.push_back(count);
     }
     return found;
+}
+
+Faulted::Faulted(e2e::Cluster& cluster, std::uint64_t seed, unsigned threads)
+    : cluster_(cluster), seed_(seed), threads_(threads), random_(seed), root_(cluster.mount() + "/storm") {
+    REQUIRE(mkdir(root_.c_str(), 0777) == 0);
+    REQUIRE(chmod(root_.c_str(), 0777) == 0);
+    cluster_.drain();
+    resyncs_before_ = resyncs_of(cluster_);
+    begin_storm();
+}
+
+void Faulted::begin_storm() {
+    storm_ = std::make_unique<e2e::Storm>(
+        root_, e2e::StormOptions{.seed = seed_ + storms_, .threads = threads_, .may_fail = true});
+    storms_++;
 }
 
 void Faulted::weather(std::chrono::microseconds limit) {
@@ -60,7 +59,7 @@ void Faulted::check_equal() {
     cluster_.wait_streaming();
     cluster_.drain();
     CHECK(cluster_.differences() == "");
-    CHECK(resyncs() == resyncs_before_);
+    CHECK(resyncs_of(cluster_) == resyncs_before_);
     compared_++;
     begin_storm();
 }

@@ -18,6 +18,9 @@ using Clock = std::chrono::steady_clock;
 // How often a fault is tried: TDFS_FAULTS_COUNT, or `short_form`.
 std::size_t count_of(std::size_t short_form);
 
+// How often each replica was resynced in its life. Status counts them for the life of one process, the log for all.
+std::vector<std::size_t> resyncs_of(const e2e::Cluster& cluster);
+
 // Keeps a storm running on a cluster's mount, and checks what must hold after each of its parts: nothing hung, nothing
 // surprised the writers, every replica is equal, and no replica was ever resynced since this began.
 //
@@ -40,7 +43,6 @@ class Faulted {
 
   private:
     void begin_storm();
-    [[nodiscard]] std::vector<std::size_t> resyncs() const;
 
     e2e::Cluster& cluster_;
     const std::uint64_t seed_;
