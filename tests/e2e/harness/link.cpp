@@ -113,6 +113,63 @@ void Link::resume() {
 
 void Link::corrupt() { corrupt_ = true; }
 
+void Link::misbehave(Trouble what, std::uint64_t random) {
+    trouble_random_ = random;
+    trouble_ = what;
+}
+
+// What has just been read into a buffer that was `old_size` long.
+void Link::mangle(Pair& pair, bool forward, std::size_t old_size) {
+    std::string& buffer = forward ? pair.to_target : pair.to_client;
+    const std::size_t fresh = buffer.size() - old_size;
+    std::uint64_t random = trouble_random_;
+    const auto below = [&](std::size_t limit) {
+        const std::size_t value = random % limit;
+        random = random / limit * 0x9E3779B97F4A7C15ULL + 0x1234567;
+        return value;
+    };
+    if (pair.silent) {
+        buffer.resize(old_size);
+    }
+    if (pair.silent || fresh == 0 || trouble_ == Trouble::kNone || (below(2) == 0) != forward) {
+        return;
+    }
+    const std::size_t at = old_size + below(fresh), more = 1 + below(buffer.size() - at);
+    switch (trouble_.exchange(Trouble::kNone)) {
+        case Trouble::kFlip:
+            buffer[at] = static_cast<char>(buffer[at] ^ (1 << below(8)));
+            break;
+        case Trouble::kDuplicate:
+            buffer.insert(at + more, buffer.substr(at, more));
+            break;
+        case Trouble::kSwap:
+            buffer = buffer.substr(0, old_size) + buffer.substr(at) + buffer.substr(old_size, at - old_size);
+            break;
+        case Trouble::kCutInside:
+            buffer.resize(at);
+            pair.ending = true;
+            break;
+        case Trouble::kReset:
+            reset_pair(pair);
+            break;
+        case Trouble::kSilence:
+            buffer.resize(old_size);
+            pair.silent = true;
+            break;
+        case Trouble::kNone:
+            break;
+    }
+}
+
+void Link::reset_pair(Pair& pair) {
+    const linger hard{1, 0};
+    for (int* fd : {&pair.client, &pair.target}) {
+        setsockopt(*fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        close(*fd);
+        *fd = -1;
+    }
+}
+
 void Link::accept_one() {
     const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (client < 0) {
@@ -127,7 +184,7 @@ void Link::accept_one() {
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(target, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     fcntl(target, F_SETFL, O_NONBLOCK);
-    pairs_.push_back({client, target, {}, {}});
+    pairs_.push_back({client, target, {}, {}, false, false});
     connections_++;
 }
 
@@ -198,16 +255,26 @@ void Link::work() {
             constexpr short kReadable = POLLIN | POLLHUP | POLLERR;
             bool alive = true;
             if ((client & kReadable) != 0) {
+                const std::size_t had = p.to_target.size();
                 alive = pump(p.client, p.to_target);
+                mangle(p, true, had);
                 if (!p.to_target.empty() && corrupt_.exchange(false)) {
                     p.to_target.back() = static_cast<char>(p.to_target.back() ^ 0x10);
                 }
             }
-            if (alive && (target & kReadable) != 0) {
+            if (alive && p.target >= 0 && (target & kReadable) != 0) {
+                const std::size_t had = p.to_client.size();
                 alive = pump(p.target, p.to_client);
+                mangle(p, false, had);
+            }
+            if (p.target < 0) {  // reset
+                continue;
             }
             alive = flush(p.target, p.to_target, forward_bytes_) && alive;
             alive = flush(p.client, p.to_client, backward_bytes_) && alive;
+            if (p.ending && p.to_target.empty() && p.to_client.empty()) {
+                alive = false;
+            }
             if (!alive) {
                 close_pair(p);
             }

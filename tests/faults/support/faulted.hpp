@@ -29,6 +29,9 @@ class Faulted {
   public:
     Faulted(e2e::Cluster& cluster, std::uint64_t seed, unsigned threads = 4);
 
+    // From now on a resync that heals is as good as a resume; the summary counts them.
+    void allow_resyncs() { resyncs_allowed_ = true; }
+
     // Lets the storm go on for a random while, from nothing to `limit`, short ones more often.
     void weather(std::chrono::microseconds limit = std::chrono::milliseconds(250));
     // All threads of the storm get something done; then it ends, the slaves catch up and are compared. A new storm begins.
@@ -51,6 +54,7 @@ class Faulted {
     std::string root_;
     std::unique_ptr<e2e::Storm> storm_;
     std::vector<std::size_t> resyncs_before_;
+    bool resyncs_allowed_ = false;
     std::size_t storms_ = 0, restarts_ = 0, compared_ = 0;
     std::uint64_t operations_ = 0;
     std::chrono::milliseconds longest_{0}, all_{0};
