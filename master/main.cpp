@@ -55,13 +55,14 @@ class TreeHold : public WriterHold {
 // One slave's resync, as the publisher drives it. One that holds the writers keeps others from doing so.
 class Responder : public ResyncResponder {
   public:
-    Responder(const Volume& volume, Journal& journal, WriterHold& writers, const std::string& reason)
-        : source_(volume.root(), journal, volume.epoch(), writers, reason, false) {}
+    Responder(const Volume& volume, Journal& journal, WriterHold& writers, const std::string& reason, bool full)
+        : source_(volume.root(), journal, volume.epoch(), writers, reason, full) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
         return source_.receive(kind, payload);
     }
     bool produce(Bytes& out) override { return source_.produce(out); }
     [[nodiscard]] std::optional<Position> finished() const override { return source_.finished(); }
+    [[nodiscard]] bool full() const override { return source_.full(); }
     [[nodiscard]] double hold_ms() const override { return source_.hold_ms(); }
 
   private:
@@ -106,13 +107,17 @@ int run(const MasterOptions& options) {
     NodeTable nodes(volume.root(), *root_info, descriptors / 8);
     Mutator mutator(journal, options.compress);
     Settler settler(locks, nodes, mutator, journal);
-    if (auto ok = settler.open(volume.state().fd(), journal.tail()); !ok) {
+    if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return complain("state of " + volume.directory() + ": " + ok.error().text(), kFailed);
     }
     if (volume.was_killed()) {
         const auto settled = settle_after_kill(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return complain(settled.error().text, kFailed);
-        spdlog::info("restart tail={} settled={}", journal.tail().bytes(), *settled);
+        if (*settled) {
+            spdlog::info("restart tail={} settled={}", journal.tail().bytes(), **settled);
+        } else if (auto ok = volume.begin_epoch("the journal is damaged where the last run was killed"); !ok) {
+            return complain(ok.error(), kFailed);
+        }
     }
     settler.set_settled_lsn(journal.tail());
     if (const auto losses = settler.root_losses())
@@ -130,9 +135,10 @@ int run(const MasterOptions& options) {
     publisher_options.nodelay = options.nodelay;
     publisher_options.name = host_name() + ":" + volume.directory();
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
-    Publisher publisher(
-        journal, {identity.volume, identity.history}, publisher_options,
-        [&](const std::string& reason) { return std::make_unique<Responder>(volume, journal, hold, reason); });
+    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
+                        [&](const std::string& reason, bool full) {
+                            return std::make_unique<Responder>(volume, journal, hold, reason, full);
+                        });
 
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,

@@ -31,6 +31,8 @@ std::string text_of(PeerStatus::State s) {
             return "resyncing";
         case PeerStatus::State::kStalled:
             return "stalled";
+        case PeerStatus::State::kPaused:
+            return "paused";
     }
     return "unknown";
 }
@@ -129,6 +131,7 @@ json Service::answer(const ControlRequest& request) {
         return {{"ok", true}};
     }
     if (command == "wait") return failed("wait is asked of a slave; a master is always where it is (try: drain)");
+    if (command == "pause" || command == "resume") return failed(command + " is asked of a slave (tdfsctl -m REPLICA)");
     return failed("a master does not know the command \"" + command + "\"");
 }
 

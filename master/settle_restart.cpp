@@ -2,27 +2,34 @@
 
 #include <algorithm>
 
+#include <spdlog/spdlog.h>
+
 #include "common/os/file.hpp"
 #include "common/resync/touched.hpp"
 
 namespace tdfs {
 
-Result<std::size_t, JournalError> settle_after_kill(int root, Journal& journal, Mutator& mutator, Lsn from) {
+Result<std::optional<std::size_t>, JournalError> settle_after_kill(int root, Journal& journal, Mutator& mutator,
+                                                                   Lsn from) {
     TouchedPaths touched;
     JournalReader reader(journal, std::max(from, journal.oldest()));
     Bytes scratch;
     for (FrameView frame;;) {
         const auto status = reader.next(frame);
         if (status == JournalReader::Status::kAtTail) break;
-        if (status != JournalReader::Status::kFrame) {
-            return Unexpected(
-                JournalError{"the journal cannot be read at lsn " + std::to_string(reader.position().bytes())});
+        if (status == JournalReader::Status::kError) {
+            return Unexpected(JournalError{"the journal cannot be read at lsn " +
+                                           std::to_string(reader.position().bytes()) + ": " + reader.error().text()});
         }
-        if (frame.header.kind != FrameKind::kRecord) continue;
-        const auto payload = raw_payload(frame, scratch);
-        if (!payload) return Unexpected(JournalError{payload.error().what});
-        const auto record = decode_record(*payload);
-        if (!record) return Unexpected(JournalError{record.error().what});
+        const bool is_record = status == JournalReader::Status::kFrame && frame.header.kind == FrameKind::kRecord;
+        if (status == JournalReader::Status::kFrame && !is_record) continue;
+        const auto payload = is_record ? raw_payload(frame, scratch) : Result<ByteView, DecodeError>(bad("damaged"));
+        const auto record = payload ? decode_record(*payload) : Result<Record, DecodeError>(bad("damaged"));
+        if (!record) {
+            spdlog::error("journal lsn={} file=\"{}\": a frame is damaged", reader.position().bytes(),
+                          journal.where(reader.position()));
+            return std::optional<std::size_t>();
+        }
         touched.add(*record);
     }
     std::size_t settled = 0;
@@ -42,7 +49,7 @@ Result<std::size_t, JournalError> settle_after_kill(int root, Journal& journal, 
         }
         ++settled;
     }
-    return settled;
+    return std::optional<std::size_t>(settled);
 }
 
 }  // namespace tdfs

@@ -10,6 +10,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "common/journal/parity.hpp"
 #include "common/os/file.hpp"
 
 namespace tdfs {
@@ -26,7 +27,7 @@ Settler::~Settler() {
     if (words_ != nullptr) ::munmap(words_, kFileBytes);
 }
 
-SysResult<void> Settler::open(int dir, Lsn if_new) {
+SysResult<void> Settler::open(int dir, Lsn if_new, Lsn if_damaged) {
     auto fd = open_at(dir, "settled", O_RDWR | O_CREAT, 0600);
     if (!fd) return fail(fd.error());
     const auto info = stat_fd(fd->get());
@@ -36,13 +37,17 @@ SysResult<void> Settler::open(int dir, Lsn if_new) {
     void* const mapped = ::mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
     if (mapped == MAP_FAILED) return fail_last();
     words_ = static_cast<std::atomic<std::uint64_t>*>(mapped);
-    if (is_new) set_settled_lsn(if_new);
+    const auto kept = without_parity(words_[kSettled].load(std::memory_order_relaxed));
+    set_settled_lsn(is_new ? if_new : kept ? Lsn(*kept) : if_damaged);
     words_[kLossesDone].store(words_[kLossesBegun].load());  // of a process that was killed in between
     return {};
 }
 
-Lsn Settler::settled_lsn() const { return Lsn(words_[kSettled].load(std::memory_order_relaxed)); }
-void Settler::set_settled_lsn(Lsn lsn) { words_[kSettled].store(lsn.bytes(), std::memory_order_relaxed); }
+Lsn Settler::settled_lsn() const { return Lsn(settled_lsn_.load(std::memory_order_relaxed)); }
+void Settler::set_settled_lsn(Lsn lsn) {
+    settled_lsn_.store(lsn.bytes(), std::memory_order_relaxed);
+    words_[kSettled].store(with_parity(lsn.bytes()), std::memory_order_relaxed);
+}
 
 std::optional<std::uint64_t> Settler::root_losses() const {
     const std::uint64_t done = words_[kLossesDone].load(), begun = words_[kLossesBegun].load();

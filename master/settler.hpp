@@ -32,8 +32,8 @@ class Settler {
     Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& journal);
     ~Settler();  // stop()
 
-    // Opens (creating) the file that keeps settled_lsn in directory `dir`.
-    SysResult<void> open(int dir, Lsn if_new);
+    // Opens (creating) the file that keeps settled_lsn in directory `dir`; what it says where it cannot say it.
+    SysResult<void> open(int dir, Lsn if_new, Lsn if_damaged);
     [[nodiscard]] Lsn settled_lsn() const;
     void set_settled_lsn(Lsn lsn);  // before start()
 
@@ -91,8 +91,10 @@ class Settler {
     NodeTable& nodes_;
     Mutator& mutator_;
     Journal& journal_;
+    std::atomic<std::uint64_t> settled_lsn_{0};
     enum Word { kSettled, kLossesBegun, kLossesDone, kLossesNoted };
-    std::atomic<std::uint64_t>* words_ = nullptr;  // memory-mapped
+    std::atomic<std::uint64_t>* words_ =
+        nullptr;  // memory-mapped; kSettled has parity and is only written, once it is open
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;

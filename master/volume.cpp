@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 #include "common/daemon/guards.hpp"
@@ -119,28 +121,27 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     }
     JournalOptions journal_options;
     journal_options.segment_bytes = options.segment_bytes;
-    auto journal = Journal::open(state_->fd(), journal_options, identity.history.back().first_lsn, same_boot,
+    const Lsn first = identity.history.empty() ? Lsn() : identity.history.back().first_lsn;
+    auto journal = Journal::open(state_->fd(), journal_options, first, same_boot,
                                  [this](const InFlight& f) { return resolve_intent(root(), f); });
     if (!journal) return Text(journal.error().text);
     journal_ = std::move(*journal);
     const Journal::OpenReport& report = journal_->open_report();
+    for (const std::string& note : state_->healed()) spdlog::warn("state note=\"{}\"", note);
     for (const std::string& note : report.notes) spdlog::warn("journal note=\"{}\"", note);
     if (report.cut_bytes > 0 || report.resolved > 0) {
         spdlog::warn("journal tail={} cut_bytes={} resolved={}: the last run was killed", journal_->tail().bytes(),
                      report.cut_bytes, report.resolved);
     }
     // What slaves may have read is gone, or the directory may be ahead of or behind the journal.
-    if (power_loss || report.lost_committed) {
-        const Lsn first = journal_->tail() + kEpochGapBytes;
-        if (auto done = journal_->reset(first); !done)
-            return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
-        if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
-        identity.history.push_back({random_epoch(), first});
-        spdlog::warn(
-            "volume={} epoch={:016x} first={}: the end of the last run is not sure (the machine went down, or the "
-            "journal was "
-            "damaged); slaves are compared anew",
-            identity.volume.text(), identity.history.back().epoch.id(), first.bytes());
+    const char* unsure = power_loss                      ? "the machine went down"
+                         : identity.history.empty()      ? "the state is lost"
+                         : report.lost_committed         ? "the journal lost its end"
+                         : report.lost_reservations != 0 ? "a change in flight is lost"
+                         : report.created && !is_new     ? "the journal is gone"
+                                                         : nullptr;
+    if (unsure != nullptr) {
+        if (auto begun = begin_epoch(identity, unsure); !begun) return begun;
     }
     epoch_ = identity.history.back().epoch;
     identity.boot = boot;
@@ -148,6 +149,25 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     if (auto saved = state_->save(identity); !saved) return Text(saved.error());
     note_content();
     return {};
+}
+
+Result<void, std::string> Volume::begin_epoch(Identity& identity, const std::string& why) {
+    const Lsn past = identity.history.empty() ? Lsn() : identity.history.back().first_lsn;
+    const Lsn first = std::max(journal_->tail(), past) + kEpochGapBytes;
+    if (auto done = journal_->reset(first); !done)
+        return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
+    if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
+    identity.history.push_back({random_epoch(), first});
+    spdlog::warn("volume={} epoch={:016x} first={}: the end of the last run is not sure ({}); slaves are compared anew",
+                 identity.volume.text(), identity.history.back().epoch.id(), first.bytes(), why);
+    return {};
+}
+
+Result<void, std::string> Volume::begin_epoch(const std::string& why) {
+    Identity identity = state_->identity();
+    if (auto begun = begin_epoch(identity, why); !begun) return begun;
+    epoch_ = identity.history.back().epoch;
+    return state_->save(identity);
 }
 
 void Volume::note_content() {

@@ -15,6 +15,7 @@ namespace tdfs {
 // Opening carries out the start-up rules:
 //   - guards first, and nothing is changed when one refuses;
 //   - a killed process: what was in flight is resolved, history goes on in the same epoch;
+//   - state or journal damaged or lost: what slaves may have read cannot be told, so history begins anew in a new epoch;
 //   - a machine that went down without a clean stop: the journal's tail and the directory may disagree, so history
 //     begins anew in a new epoch, and every slave is resynced.
 //
@@ -37,6 +38,8 @@ class Volume {
 
     // Whether the directory holds anything, kept durably for the guard against an unmounted directory. One thread.
     void note_content();
+    // Slaves are resynced, for a reason in words. While nobody else uses the journal.
+    Result<void, std::string> begin_epoch(const std::string& why);
     Result<void, std::string> close();  // the stop is clean
 
   private:
@@ -45,6 +48,7 @@ class Volume {
     Result<void, std::string> open_root();
     Result<void, std::string> check_content(const MasterOptions& options);
     Result<void, std::string> open_journal(const MasterOptions& options);
+    Result<void, std::string> begin_epoch(Identity& identity, const std::string& why);
 
     Cover cover_;
     OwnFd tree_;  // of root_, where that had to be opened beneath a cover

@@ -16,7 +16,7 @@ std::string_view session_layout() {
            "  resume=67: epoch lsn\n"
            "  heartbeat=68: tail:lsn\n"
            "  ack=69: received:lsn durable:lsn applied:lsn state applied_time_ns:u64 error:text\n"
-           "  state:u8 fresh=0 streaming=1 resyncing=2 stalled=3 damaged=4\n"
+           "  state:u8 fresh=0 streaming=1 resyncing=2 stalled=3 damaged=4 paused=5\n"
            "  epoch:u64 lsn:u64 volume:16 bytes; text: u16+bytes <= 4096; list: u32 count; history <= 4096\n";
 }
 
@@ -58,7 +58,7 @@ static void fields(C& c, typename C::template Value<Welcome>& m) {
     c.lsn(m.received);
     c.lsn(m.durable);
     c.lsn(m.applied);
-    c.one_of(m.state, ReplicaState::kDamaged);
+    c.one_of(m.state, ReplicaState::kPaused);
     c.text(m.name);
 }
 
@@ -83,7 +83,7 @@ static void fields(C& c, typename C::template Value<Ack>& m) {
     c.lsn(m.received);
     c.lsn(m.durable);
     c.lsn(m.applied);
-    c.one_of(m.state, ReplicaState::kDamaged);
+    c.one_of(m.state, ReplicaState::kPaused);
     c.number(m.applied_time_ns);
     c.text(m.error);
 }
@@ -118,6 +118,8 @@ const char* to_text(ReplicaState s) {
             return "stalled";
         case ReplicaState::kDamaged:
             return "damaged";
+        case ReplicaState::kPaused:
+            return "paused";
     }
     return "unknown";
 }

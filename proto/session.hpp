@@ -67,6 +67,7 @@ enum class ReplicaState : std::uint8_t {
     kResyncing = 2,  // a resync was begun and is not through: never a prefix until then
     kStalled = 3,    // streaming, but a record cannot be applied; `error` says which and why
     kDamaged = 4,    // spool or state cannot be used any more: needs a resync
+    kPaused = 5,     // streaming, but nothing is applied until somebody says so; `error` says why and since when
 };
 [[nodiscard]] const char* to_text(ReplicaState s);
 

@@ -17,7 +17,7 @@ namespace tdfs {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x4445494c50504154;  // "TAPPLIED", little-endian, a letter short
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kFileBytes = 4096;
 constexpr std::size_t kBootBytes = 64;
 constexpr const char* kFileName = "applied";
@@ -25,10 +25,22 @@ constexpr const char* kFileName = "applied";
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8, "the mapped words must be plain memory");
 
-std::uint64_t point_checksum(std::uint64_t lsn, std::uint64_t time_ns, std::uint64_t count) {
-    const std::array<std::uint64_t, 4> words{kMagic, lsn, time_ns, count};
+template <std::size_t N>
+std::uint64_t checksum_of(const std::array<std::uint64_t, N>& words) {
     return checksum(std::as_bytes(std::span(words)));
 }
+
+// With its generation, so that an older point is not taken for the latest.
+std::uint64_t point_checksum(std::uint64_t generation, const AppliedPoint& at) {
+    return checksum_of<5>({kMagic, generation, at.lsn.bytes(), at.time_ns, at.count});
+}
+
+std::uint64_t note_checksum(std::uint64_t lsn_plus_one, const StartedNote& note) {
+    return checksum_of<4>({kMagic, lsn_plus_one, note.ino, note.other_ino});
+}
+
+constexpr std::uint64_t kValid = 0x6b6e6f776e2e2e2e;  // many bits, so that none alone turns it into kInvalid
+constexpr std::uint64_t kInvalid = 0;
 
 }  // namespace
 
@@ -37,23 +49,21 @@ std::uint64_t point_checksum(std::uint64_t lsn, std::uint64_t time_ns, std::uint
 // which makes it count, is written last.
 struct AppliedState::Layout {
     struct Point {
-        Word lsn, time_ns, count;
+        Word lsn, time_ns, count, checksum;
+    };
+    struct Points {
+        Word generation;  // 0: none yet
+        std::array<Point, 2> points;
     };
     std::uint64_t magic;
     std::uint32_t version;
     std::uint32_t reserved;
     std::array<char, kBootBytes> boot;
     Word valid;
-    Word generation;
-    std::array<Point, 2> points;
+    Points applied;
     Word note_lsn_plus_one;  // 0: none
-    Word note_ino, note_other_ino;
-    Word durable_generation;  // 0: no checkpoint
-    struct Durable {
-        Point point;
-        Word checksum;
-    };
-    std::array<Durable, 2> durable;
+    Word note_ino, note_other_ino, note_checksum;
+    Points durable;  // checkpoints
 };
 
 namespace {
@@ -64,20 +74,31 @@ AppliedPoint load(const Point& p) {
             p.count.load(std::memory_order_acquire)};
 }
 
-template <class Point>
-void save(Point& p, const AppliedPoint& at) {
+template <class Points>
+AppliedPoint load_current(const Points& of) {
+    for (;;) {
+        const auto before = of.generation.load(std::memory_order_acquire);
+        const AppliedPoint at = load(of.points[before & 1]);
+        if (of.generation.load(std::memory_order_acquire) == before) return at;
+    }
+}
+
+// The current point verifies, or there is none yet.
+template <class Points>
+bool is_whole(const Points& of) {
+    const auto generation = of.generation.load();
+    const auto& p = of.points[generation & 1];
+    return generation == 0 || p.checksum.load() == point_checksum(generation, load(p));
+}
+
+template <class Points>
+void save_next(Points& of, std::uint64_t generation, const AppliedPoint& at) {
+    auto& p = of.points[generation & 1];
     p.lsn.store(at.lsn.bytes(), std::memory_order_release);
     p.time_ns.store(at.time_ns, std::memory_order_release);
     p.count.store(at.count, std::memory_order_release);
-}
-
-template <class Points, class Get>
-AppliedPoint load_current(const Word& generation, const Points& points, Get get) {
-    for (;;) {
-        const auto before = generation.load(std::memory_order_acquire);
-        const AppliedPoint at = load(get(points[before & 1]));
-        if (generation.load(std::memory_order_acquire) == before) return at;
-    }
+    p.checksum.store(point_checksum(generation, at), std::memory_order_release);
+    of.generation.store(generation, std::memory_order_release);
 }
 
 Unexpected<std::string> trouble(const char* what, Errno e) {
@@ -107,28 +128,21 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
     static_assert(sizeof(Layout) <= kFileBytes);
     auto* map = std::launder(reinterpret_cast<Layout*>(at));
 
-    auto found = Found::kThisBoot;
-    const bool wrong_shape = map->magic != kMagic || map->version != kVersion;
+    std::unique_ptr<AppliedState> state(new AppliedState(std::move(*fd), map));
     if (is_new) {
-        found = Found::kNothing;
-    } else if (is_short || wrong_shape) {
-        found = Found::kUnusable;
+        state->found_ = Found::kNothing;
+    } else if (is_short || !state->is_intact()) {
+        state->found_ = Found::kUnusable;
     } else if (boot != std::string(map->boot.data(), ::strnlen(map->boot.data(), kBootBytes))) {
-        found = Found::kEarlierBoot;
+        state->found_ = Found::kEarlierBoot;
     }
-    std::unique_ptr<AppliedState> state(new AppliedState(std::move(*fd), map, found));
-    if (found == Found::kThisBoot) return state;
+    if (state->found_ == Found::kThisBoot) {
+        std::memcpy(static_cast<void*>(state->own_.get()), at, sizeof(Layout));
+        return state;
+    }
 
-    AppliedPoint kept;
-    bool has_kept = false;
-    if (found == Found::kEarlierBoot) {
-        const auto generation = map->durable_generation.load();
-        const auto& durable = map->durable[generation & 1];
-        kept = load(durable.point);
-        has_kept =
-            generation != 0 && durable.checksum.load() == point_checksum(kept.lsn.bytes(), kept.time_ns, kept.count);
-        if (generation != 0 && !has_kept) state->found_ = Found::kUnusable;
-    }
+    const bool has_kept = state->found_ == Found::kEarlierBoot && map->durable.generation.load() != 0;
+    const AppliedPoint kept = has_kept ? load_current(map->durable) : AppliedPoint{};
     std::memset(at, 0, kFileBytes);
     map->magic = kMagic;
     map->version = kVersion;
@@ -137,40 +151,56 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
     return state;
 }
 
+AppliedState::AppliedState(OwnFd fd, Layout* map) : fd_(std::move(fd)), map_(map), own_(std::make_unique<Layout>()) {}
+
 AppliedState::~AppliedState() { ::munmap(map_, kFileBytes); }
 
-bool AppliedState::valid() const { return map_->valid.load(std::memory_order_acquire) != 0; }
-
-AppliedPoint AppliedState::point() const {
-    return load_current(map_->generation, map_->points,
-                        [](const Layout::Point& p) -> const Layout::Point& { return p; });
+bool AppliedState::is_intact() const {
+    if (map_->magic != kMagic || map_->version != kVersion) return false;
+    const auto valid = map_->valid.load();
+    if (valid != kValid && valid != kInvalid) return false;
+    if (valid == kValid && map_->applied.generation.load() == 0) return false;
+    const auto noted = map_->note_lsn_plus_one.load();
+    const StartedNote note{map_->note_ino.load(), map_->note_other_ino.load()};
+    if (noted != 0 && map_->note_checksum.load() != note_checksum(noted, note)) return false;
+    return is_whole(map_->applied) && is_whole(map_->durable);
 }
 
-AppliedPoint AppliedState::durable_point() const {
-    return load_current(map_->durable_generation, map_->durable,
-                        [](const Layout::Durable& d) -> const Layout::Point& { return d.point; });
+bool AppliedState::valid() const { return own_->valid.load(std::memory_order_acquire) == kValid; }
+
+void AppliedState::set_valid(bool valid) {
+    for (auto* at : {own_.get(), map_}) at->valid.store(valid ? kValid : kInvalid, std::memory_order_release);
 }
+
+AppliedPoint AppliedState::point() const { return load_current(own_->applied); }
+
+AppliedPoint AppliedState::durable_point() const { return load_current(own_->durable); }
 
 void AppliedState::start(Lsn record, const StartedNote& note) {
     clear_started();
-    map_->note_ino.store(note.ino, std::memory_order_release);
-    map_->note_other_ino.store(note.other_ino, std::memory_order_release);
-    map_->note_lsn_plus_one.store(record.bytes() + 1, std::memory_order_release);
+    const auto noted = record.bytes() + 1;
+    for (auto* at : {own_.get(), map_}) {
+        at->note_ino.store(note.ino, std::memory_order_release);
+        at->note_other_ino.store(note.other_ino, std::memory_order_release);
+        at->note_checksum.store(note_checksum(noted, note), std::memory_order_release);
+        at->note_lsn_plus_one.store(noted, std::memory_order_release);
+    }
     std::atomic_signal_fence(std::memory_order_seq_cst);  // the effect's system call follows
 }
 
 std::optional<StartedNote> AppliedState::started(Lsn record) const {
-    if (map_->note_lsn_plus_one.load(std::memory_order_acquire) != record.bytes() + 1) return std::nullopt;
-    return StartedNote{map_->note_ino.load(std::memory_order_acquire),
-                       map_->note_other_ino.load(std::memory_order_acquire)};
+    if (own_->note_lsn_plus_one.load(std::memory_order_acquire) != record.bytes() + 1) return std::nullopt;
+    return StartedNote{own_->note_ino.load(std::memory_order_acquire),
+                       own_->note_other_ino.load(std::memory_order_acquire)};
 }
 
-void AppliedState::clear_started() { map_->note_lsn_plus_one.store(0, std::memory_order_release); }
+void AppliedState::clear_started() {
+    for (auto* at : {own_.get(), map_}) at->note_lsn_plus_one.store(0, std::memory_order_release);
+}
 
 void AppliedState::store(const AppliedPoint& at) {
-    const auto next = map_->generation.load(std::memory_order_relaxed) + 1;
-    save(map_->points[next & 1], at);
-    map_->generation.store(next, std::memory_order_release);
+    const auto next = own_->applied.generation.load(std::memory_order_relaxed) + 1;
+    for (auto* to : {own_.get(), map_}) save_next(to->applied, next, at);
 }
 
 void AppliedState::advance(Lsn end, std::uint64_t time_ns) {
@@ -179,25 +209,22 @@ void AppliedState::advance(Lsn end, std::uint64_t time_ns) {
 }
 
 Result<void, std::string> AppliedState::checkpoint(const AppliedPoint& at) {
-    const auto next = map_->durable_generation.load(std::memory_order_relaxed) + 1;
-    auto& durable = map_->durable[next & 1];
-    save(durable.point, at);
-    durable.checksum.store(point_checksum(at.lsn.bytes(), at.time_ns, at.count), std::memory_order_release);
-    map_->durable_generation.store(next, std::memory_order_release);
+    const auto next = own_->durable.generation.load(std::memory_order_relaxed) + 1;
+    for (auto* to : {own_.get(), map_}) save_next(to->durable, next, at);
     return sync();
 }
 
 Result<void, std::string> AppliedState::reset(const AppliedPoint& at) {
     clear_started();
     store(at);
-    map_->valid.store(1, std::memory_order_release);
+    set_valid(true);
     return checkpoint(at);
 }
 
 Result<void, std::string> AppliedState::invalidate() {
     clear_started();
-    map_->valid.store(0, std::memory_order_release);
-    map_->durable_generation.store(0, std::memory_order_release);
+    set_valid(false);
+    for (auto* to : {own_.get(), map_}) to->durable.generation.store(0, std::memory_order_release);
     return sync();
 }
 

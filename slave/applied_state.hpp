@@ -27,8 +27,10 @@ struct StartedNote {
 
 // Invariant: whichever instruction a kill -9 falls on, the file tells one moment whole (never the lsn of one and the
 // time of another), and an effect whose note is missing has not been started. Stores are plain memory stores, so the
-// file outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is
-// checksummed and synced. A file of another boot is therefore read by its checkpoint.
+// file outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is synced. A
+// file of another boot is therefore read by its checkpoint. Each point and the note carry a checksum; what does not
+// verify when the file is opened is not believed, and what happens to the file while it is open is not looked at: this
+// object keeps what it says in memory of its own.
 //
 // start(), clear_started() and advance() belong to the replay thread, checkpoint() to the checkpointer, reset() and
 // invalidate() to whoever has stopped both; point() and durable_point() may be read by any thread.
@@ -37,7 +39,8 @@ class AppliedState {
   public:
     enum class Found { kNothing, kThisBoot, kEarlierBoot, kUnusable };
 
-    // Opens or creates the file in the state directory `dir`. `boot`: boot id of this boot of the machine.
+    // Opens or creates the file in the state directory `dir`. `boot`: boot id of this boot of the machine. kUnusable:
+    // damaged; it is made anew, and no position is known.
     static Result<std::unique_ptr<AppliedState>, std::string> open(int dir, const std::string& boot);
     ~AppliedState();
     AppliedState(const AppliedState&) = delete;
@@ -63,13 +66,16 @@ class AppliedState {
 
   private:
     struct Layout;
-    AppliedState(OwnFd fd, Layout* map, Found found) : fd_(std::move(fd)), map_(map), found_(found) {}
+    AppliedState(OwnFd fd, Layout* map);
+    [[nodiscard]] bool is_intact() const;
     void store(const AppliedPoint& at);
+    void set_valid(bool valid);
     Result<void, std::string> sync();
 
     OwnFd fd_;
     Layout* map_;
-    Found found_;
+    const std::unique_ptr<Layout> own_;  // what readers see; the same as in the file unless that is damaged
+    Found found_ = Found::kThisBoot;
 };
 
 }  // namespace tdfs

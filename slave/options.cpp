@@ -27,6 +27,8 @@ Keeps DIR equal to the directory of a tdfs master, which connects to this addres
                         does not have them
       --state-dir DIR2  keep positions and spool there (DIR/.tdfs)
       --spool-limit N   bytes received and not applied before the master has to wait (4G)
+      --delete-limit L  apply nothing more before a deletion too many, until tdfsctl resume: N/SECONDS, or P% of what DIR
+                        holds within an hour, or P%/SECONDS (no limit)
       --keep-spool N    bytes to keep of what is applied already, for `tdfsctl log` (0)
       --log-file FILE   log there (syslog; with -f stderr)
       --log-level L     error, warn, info or debug (info)
@@ -63,6 +65,7 @@ cxxopts::Options definition() {
         ("adopt", "")                  //
         ("state-dir", "", text())      //
         ("spool-limit", "", text())    //
+        ("delete-limit", "", text())   //
         ("keep-spool", "", text())     //
         ("segment-bytes", "", text())  // for tests
         ("log-file", "", text())       //
@@ -82,7 +85,7 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
         into = *value;
         return std::nullopt;
     };
-    for (const char* once : {"m", "l", "state-dir", "log-file", "log-level"}) {
+    for (const char* once : {"m", "l", "state-dir", "delete-limit", "log-file", "log-level"}) {
         if (given.count(once) > 1) return std::string("-") + once + " was given twice";
     }
     text("m", o.directory);
@@ -95,6 +98,13 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
     if (auto wrong = size("spool-limit", o.spool_limit_bytes)) return wrong;
     if (auto wrong = size("keep-spool", o.keep_spool_bytes)) return wrong;
     if (auto wrong = size("segment-bytes", o.segment_bytes)) return wrong;
+    if (given.count("delete-limit") != 0) {
+        o.delete_limit = parse_delete_limit(given["delete-limit"].as<std::string>());
+        if (!o.delete_limit) {
+            return "--delete-limit wants a number of deletions and seconds such as 1000/60, or a share such as 5% or "
+                   "5%/600";
+        }
+    }
     if (given.count("l") != 0) {
         const auto& where = given["l"].as<std::string>();
         const auto parsed = parse_listen_address(where);

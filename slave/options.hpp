@@ -7,6 +7,8 @@
 #include <string_view>
 #include <variant>
 
+#include "slave/delete_limit.hpp"
+
 namespace tdfs {
 
 struct SlaveOptions {
@@ -22,6 +24,7 @@ struct SlaveOptions {
     std::uint64_t spool_limit_bytes = 4ull << 30;
     std::uint64_t keep_spool_bytes = 0;
     std::uint64_t segment_bytes = 64ull << 20;
+    std::optional<DeleteLimit> delete_limit;
 };
 
 // What to do instead of running: text to print (help, version: exit 0), or a line of advice (exit 2).

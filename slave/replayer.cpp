@@ -21,7 +21,8 @@ constexpr std::uint64_t kPublishNs = 50'000'000;
 constexpr int kIdleMs = 1000;  // then files are not kept open for writing any more
 constexpr std::uint32_t kFirstPauseMs = 100;
 constexpr std::uint32_t kLongestPauseMs = 5000;
-constexpr std::size_t kMaxShownBytes = 512;  // of a record in a message
+constexpr std::size_t kMaxShownBytes = 512;                // of a record in a message
+constexpr std::uint64_t kMostCountedBytes = 256ull << 20;  // of the spool, for what waits behind a deletion
 
 // False on the deadline.
 bool sleep_on(const JournalListener& listener, int timeout_ms) {
@@ -37,8 +38,9 @@ std::string short_text(const Record& r) {
 
 }  // namespace
 
-Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, std::function<void()> on_progress)
-    : spool_(spool), state_(state), applier_(applier), on_progress_(std::move(on_progress)) {
+Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake,
+                   std::function<void()> on_progress)
+    : spool_(spool), state_(state), applier_(applier), brake_(brake), on_progress_(std::move(on_progress)) {
     spool_.add_listener(listener_);
 }
 
@@ -107,6 +109,7 @@ void Replayer::run() {
 
 // Tries one frame until it is applied or the replay ends.
 Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
+    if (wait_while_paused() == Next::kEnd) return Next::kEnd;
     if (frame.header.kind != FrameKind::kRecord) {
         applied(frame, false);
         return Next::kGoOn;
@@ -116,7 +119,10 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
     if (!payload) return damaged(lsn, std::string("a frame cannot be expanded: ") + payload.error().what);
     const auto record = decode_record(*payload);
     if (!record) return damaged(lsn, std::string("a record cannot be understood: ") + record.error().what);
-    for (;;) {
+    for (bool admitted = false;;) {
+        if (wait_while_paused() == Next::kEnd) return Next::kEnd;
+        admitted = admitted || brake_.admit(*record, lsn, frame.header.time_ns, [&] { return deletions_behind(lsn); });
+        if (!admitted) continue;
         const auto done = applier_.apply(*record, lsn);
         if (done) break;
         applier_.forget();  // what is kept open may not be what has the name now
@@ -124,6 +130,40 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
     }
     applied(frame, true);
     return Next::kGoOn;
+}
+
+// Files are closed meanwhile, so that they can be executed.
+Replayer::Next Replayer::wait_while_paused() {
+    if (!brake_.paused()) return stop_ ? Next::kEnd : Next::kGoOn;
+    applier_.idle();
+    set_state(ReplayStatus::State::kPaused, brake_.text());
+    on_progress_();
+    for (;;) {
+        listener_.disarm();  // a wake-up after this one stays
+        if (stop_) return Next::kEnd;
+        if (!brake_.paused()) break;
+        sleep_on(listener_, -1);
+    }
+    stalled_text_.clear();
+    set_state(ReplayStatus::State::kRunning, "");
+    on_progress_();
+    return Next::kGoOn;
+}
+
+// How many deletions the spool holds from here on, for people.
+std::string Replayer::deletions_behind(Lsn lsn) {
+    JournalReader reader(spool_, lsn);
+    std::uint64_t count = 0;
+    Bytes scratch;
+    FrameView frame;
+    while (!stop_ && reader.next(frame) == JournalReader::Status::kFrame) {
+        if (reader.position() - lsn > kMostCountedBytes) return "at least " + std::to_string(count);
+        if (frame.header.kind != FrameKind::kRecord) continue;
+        const auto payload = raw_payload(frame, scratch);
+        const auto record = payload ? decode_record(*payload) : Result<Record, DecodeError>(bad("damaged"));
+        if (record && is_deletion(*record)) ++count;
+    }
+    return std::to_string(count - std::min<std::uint64_t>(count, 1));
 }
 
 void Replayer::applied(const FrameView& frame, bool is_record) {
@@ -173,7 +213,7 @@ Replayer::Next Replayer::stalled(Lsn lsn, const std::string& what, const std::st
     const auto until = monotonic_ns() + pause_ms_ * 1'000'000ull;
     while (!stop_) {
         const auto now = monotonic_ns();
-        if (now >= until) return Next::kGoOn;
+        if (now >= until || brake_.paused()) return Next::kGoOn;
         listener_.disarm();  // a wake-up that is not the stop
         if (stop_) break;
         sleep_on(listener_, static_cast<int>((until - now) / 1'000'000) + 1);
@@ -182,7 +222,8 @@ Replayer::Next Replayer::stalled(Lsn lsn, const std::string& what, const std::st
 }
 
 Replayer::Next Replayer::damaged(Lsn lsn, const std::string& why) {
-    const std::string text = "spool at " + std::to_string(lsn.bytes()) + ": " + why + "; a resync is needed";
+    const std::string text =
+        "spool at lsn " + std::to_string(lsn.bytes()) + " (" + spool_.where(lsn) + "): " + why + "; a resync is needed";
     spdlog::error("replay ended: {}", text);
     set_state(ReplayStatus::State::kDamaged, text);
     on_progress_();

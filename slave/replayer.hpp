@@ -11,12 +11,13 @@
 #include "common/journal/journal.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
+#include "slave/brake.hpp"
 
 namespace tdfs {
 
 struct ReplayStatus {
-    enum class State { kStopped, kRunning, kStalled, kDamaged } state = State::kStopped;
-    std::string error;          // of kStalled and kDamaged: one line
+    enum class State { kStopped, kRunning, kStalled, kDamaged, kPaused } state = State::kStopped;
+    std::string error;          // of kStalled, kDamaged and kPaused: one line
     std::uint64_t records = 0;  // since the daemon started
     std::uint64_t bytes = 0;    // of frames
     std::uint64_t skipped = 0;  // void frames
@@ -25,26 +26,30 @@ struct ReplayStatus {
 
 // Applies the frames of the spool in order, from the applied position on, and moves that position after each.
 // A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said
-// once. A frame that cannot be read or understood ends it (kDamaged): only a resync helps.
+// once. A frame that cannot be read or understood ends it (kDamaged): only a resync helps. While the brake is on, or where
+// it does not admit a record, nothing is applied (kPaused).
 //
-// Owned by the replica, which alone starts and stops it; status() from any thread. `spool`, `state` and `applier`
-// outlive it, and nobody else applies anything while it runs.
+// Owned by the replica, which alone starts and stops it; status() and wake() from any thread. `spool`, `state`, `applier` and
+// `brake` outlive it, and nobody else applies anything while it runs.
 class Replayer {
   public:
     // `on_progress` is called from the thread: at the tail, every 50 ms of work, and when the state changes.
-    Replayer(Journal& spool, AppliedState& state, Applier& applier, std::function<void()> on_progress);
+    Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress);
     ~Replayer();  // stop()
     Replayer(const Replayer&) = delete;
     Replayer& operator=(const Replayer&) = delete;
 
     void start();
-    void stop();  // returns after the record being applied, or between two tries
+    void stop();                       // returns after the record being applied, or between two tries
+    void wake() { listener_.wake(); }  // the brake has changed
     [[nodiscard]] ReplayStatus status() const;
 
   private:
     enum class Next { kGoOn, kEnd };
     void run();
     Next apply(const FrameView& frame, Bytes& scratch);
+    Next wait_while_paused();
+    [[nodiscard]] std::string deletions_behind(Lsn lsn);
     Next wait_for_frames(Lsn position);
     Next stalled(Lsn lsn, const std::string& what, const std::string& why);
     Next damaged(Lsn lsn, const std::string& why);
@@ -54,6 +59,7 @@ class Replayer {
     Journal& spool_;
     AppliedState& state_;
     Applier& applier_;
+    Brake& brake_;
     const std::function<void()> on_progress_;
     JournalListener listener_;
     std::atomic<bool> stop_{false};

@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "common/os/file.hpp"
+#include "common/stream/position.hpp"
 #include "proto/record.hpp"
 
 namespace tdfs {
@@ -47,7 +48,15 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
     if (auto done = replica->look_back(); !done) return Unexpected(done.error());
     auto& r = *replica;
     r.applier_ = std::make_unique<Applier>(root, *r.applied_, r.options_.apply);
-    r.replayer_ = std::make_unique<Replayer>(*r.spool_, *r.applied_, *r.applier_, [&r] { r.progressed(); });
+    auto brake = Brake::open(state.fd(), r.options_.delete_limit,
+                             [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
+    if (!brake) return Unexpected(brake.error());
+    r.brake_ = std::move(*brake);
+    r.replayer_ = std::make_unique<Replayer>(*r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.progressed(); });
+    r.brake_->on_change([&r] {
+        r.replayer_->wake();
+        r.progressed();
+    });
     r.checkpointer_ = std::make_unique<Checkpointer>(
         root, *r.spool_, *r.applied_, r.options_.checkpoints,
         Checkpointer::Events{[&r] { r.progressed(); }, [&r](const std::string& text) { r.failed(text); }});
@@ -62,31 +71,23 @@ Replica::~Replica() {
 Result<void, std::string> Replica::look_back() {
     const std::string boot = boot_id();
     const bool same_boot = identity_.boot == boot;
-    const bool was_clean = identity_.clean_stop;
+    for (const auto& note : state_dir_.healed()) spdlog::warn("state: {}", note);
     auto applied = AppliedState::open(state_dir_.fd(), boot);
     if (!applied) return Unexpected(applied.error());
     applied_ = std::move(*applied);
     auto spool = Journal::open(state_dir_.fd(), options_.spool, identity_.resync_end, same_boot, nullptr);
     if (!spool) return Unexpected(spool.error().text);
     spool_ = std::move(*spool);
+    for (const auto& note : spool_->open_report().notes) spdlog::warn("spool: {}", note);
     if (const auto cut = spool_->open_report().cut_bytes; cut != 0) spdlog::info("spool: torn tail cut bytes={}", cut);
 
-    const auto at = applied_->point().lsn;
     if (!identity_.volume.valid()) {
         mode_ = Mode::kFresh;
-    } else if (identity_.resyncing) {
+    } else if (identity_.resyncing && !identity_.unsure) {
         mode_ = Mode::kResyncing;
     } else {
-        mode_ = Mode::kDamaged;
-        if (!same_boot && !was_clean) {
-            damage_ = "the machine went down without a clean stop";
-        } else if (!applied_->valid()) {
-            damage_ = "the applied position is lost";
-        } else if (at < spool_->oldest() || spool_->tail() < at) {
-            damage_ = "the spool does not hold the applied position " + std::to_string(at.bytes());
-        } else {
-            mode_ = Mode::kRunning;
-        }
+        damage_ = identity_.resyncing ? "what was found damaged before is not compared yet" : damage_found(same_boot);
+        mode_ = damage_.empty() ? Mode::kRunning : Mode::kDamaged;
     }
     if (mode_ == Mode::kDamaged) spdlog::warn("resync needed: {}", damage_);
     return change_identity([&](Identity& identity) {
@@ -94,7 +95,25 @@ Result<void, std::string> Replica::look_back() {
         identity.boot = boot;
         identity.clean_stop = false;
         identity.resyncing = mode_ == Mode::kResyncing || mode_ == Mode::kDamaged;
+        identity.unsure = mode_ == Mode::kDamaged;
     });
+}
+
+std::string Replica::damage_found(bool same_boot) const {
+    using Found = AppliedState::Found;
+    const auto at = applied_->point().lsn;
+    if (!same_boot && !identity_.clean_stop) return "the machine went down without a clean stop";
+    if (applied_->found() == Found::kUnusable) return "the state file applied is damaged: the applied position is lost";
+    if (!applied_->valid()) return "the applied position is lost";
+    // Of this boot, and not clean: the last checkpoint is behind what has been applied since.
+    if (same_boot && !identity_.clean_stop && applied_->found() != Found::kThisBoot) {
+        return "the state file applied is of another boot: the applied position is lost";
+    }
+    if (at < spool_->oldest() || spool_->tail() < at) {
+        return "the spool does not hold the applied position " + std::to_string(at.bytes()) + ", only " +
+               std::to_string(spool_->oldest().bytes()) + " to " + std::to_string(spool_->tail().bytes());
+    }
+    return "";
 }
 
 Result<void, std::string> Replica::change_identity(const std::function<void(Identity&)>& change) {
@@ -155,7 +174,7 @@ void Replica::failed(const std::string& text) {
             damage_ = text;
         }
     }
-    const auto saved = change_identity([](Identity& identity) { identity.resyncing = true; });
+    const auto saved = change_identity([](Identity& identity) { identity.resyncing = identity.unsure = true; });
     if (!saved) spdlog::error("{}", saved.error());
     progressed();
 }
@@ -169,17 +188,19 @@ Epoch Replica::epoch_of(Lsn lsn) const {
 }
 
 Replica::Shown Replica::shown() const {
+    auto held = brake_->text();
     switch (mode_) {
         case Mode::kFresh:
-            return {ReplicaState::kFresh, ""};
+            return {ReplicaState::kFresh, std::move(held)};
         case Mode::kResyncing:
-            return {ReplicaState::kResyncing, resync_error_};
+            return {ReplicaState::kResyncing, held.empty() ? resync_error_ : std::move(held)};
         case Mode::kDamaged:
-            return {ReplicaState::kDamaged, damage_};
+            return {ReplicaState::kDamaged, held.empty() ? damage_ : damage_ + "; " + held};
         case Mode::kRunning:
             break;
     }
     auto replay = replayer_->status();
+    if (!held.empty() && replay.state != ReplayStatus::State::kDamaged) return {ReplicaState::kPaused, std::move(held)};
     switch (replay.state) {
         case ReplayStatus::State::kStalled:
             return {ReplicaState::kStalled, std::move(replay.error)};
@@ -204,6 +225,8 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     answer.volume = identity_.volume;
     answer.name = options_.name;
     answer.state = shown().state;
+    if (mode_ == Mode::kResyncing && identity_.unsure)
+        answer.state = ReplicaState::kDamaged;  // it was, and is not healed
     if (mode_ == Mode::kRunning) {
         answer.received = spool_->tail();
         answer.durable = spool_->durable();
@@ -216,10 +239,12 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
 Result<void, std::string> Replica::resume(const Hello& hello, const Resume& from) {
     Mode mode;
     bool news = false;
+    Epoch epoch_of_tail;
     {
         const std::lock_guard lock(mutex_);
         mode = mode_;
         news = identity_.history != hello.history;
+        epoch_of_tail = epoch_of(spool_->tail());
     }
     if (mode == Mode::kResyncing) return end_resync(hello, from.from.lsn);
     if (mode != Mode::kRunning) return trouble("this replica needs a resync before it can follow the journal");
@@ -227,6 +252,8 @@ Result<void, std::string> Replica::resume(const Hello& hello, const Resume& from
         return trouble("the stream would go on at " + std::to_string(from.from.lsn.bytes()) + ", the spool ends at " +
                        std::to_string(spool_->tail().bytes()));
     }
+    const JournalSpan master{hello.history, hello.oldest, hello.tail};
+    if (auto why = forked(master, epoch_of_tail, spool_->tail())) return trouble("the stream does not fit: " + *why);
     if (!news) return {};
     return change_identity([&](Identity& identity) { identity.history = hello.history; });
 }

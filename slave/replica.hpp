@@ -17,6 +17,7 @@
 #include "common/stream/subscriber.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
+#include "slave/brake.hpp"
 #include "slave/checkpointer.hpp"
 #include "slave/replayer.hpp"
 
@@ -28,6 +29,7 @@ struct ReplicaOptions {
     JournalOptions spool;
     CheckpointOptions checkpoints;
     ApplyOptions apply;
+    std::optional<DeleteLimit> delete_limit;
 };
 
 // What status shows.
@@ -51,7 +53,8 @@ struct ReplicaStatus {
 
 // Modes: fresh (no volume yet), running (the tree is a prefix of the master's history), resyncing (it is not, and no
 // position is known), damaged (it was running and cannot go on). From damaged only a resync leads on; that one is
-// needed is saved before anything else, so it survives kills and power losses.
+// needed is saved before anything else, so it survives kills and power losses; so does that this resync has to compare all
+// contents (`unsure`), because files may be other than their times say.
 //
 // Invariants: outside of mode running neither the replayer nor the checkpointer runs, and ack() claims no position; a
 // resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
@@ -83,6 +86,9 @@ class Replica : public ReplicaPort {
     enum class Waited { kApplied, kTimedOut, kUnknown, kCancelled };
     Waited wait_applied(const Position& at, std::chrono::milliseconds timeout, const std::function<bool()>& cancelled);
     [[nodiscard]] Journal& spool() { return *spool_; }
+    // Nothing is applied until resume(), receiving goes on; of a resync nothing is carried out. See Brake.
+    Result<void, std::string> pause() { return brake_->pause(); }
+    Result<void, std::string> resume_applying() { return brake_->resume(spool_->tail()); }
 
   private:
     enum class Mode { kFresh, kRunning, kResyncing, kDamaged };
@@ -95,6 +101,7 @@ class Replica : public ReplicaPort {
     Result<void, std::string> look_back();  // decides the mode at the start
     void start_threads();
     void stop_threads();
+    [[nodiscard]] std::string damage_found(bool same_boot) const;  // "" where the replay can go on
     void progressed();
     void failed(const std::string& text);
     Result<void, std::string> begin_resync(const Hello& hello, const ResyncStart& start);
@@ -112,6 +119,7 @@ class Replica : public ReplicaPort {
     OwnFd event_;
     std::unique_ptr<AppliedState> applied_;
     std::unique_ptr<Journal> spool_;
+    std::unique_ptr<Brake> brake_;
     std::unique_ptr<Applier> applier_;
     std::unique_ptr<Replayer> replayer_;
     std::unique_ptr<Checkpointer> checkpointer_;

@@ -23,19 +23,23 @@ Unexpected<std::string> cut_short(const char* what, Errno e) {
 class SinkRequester : public ResyncRequester {
   public:
     using Tell = std::function<void(const std::string&)>;
-    SinkRequester(std::shared_ptr<ResyncSink> sink, Tell tell) : sink_(std::move(sink)), tell_(std::move(tell)) {}
+    SinkRequester(std::shared_ptr<ResyncSink> sink, const Brake& brake, Tell tell)
+        : sink_(std::move(sink)), brake_(brake), tell_(std::move(tell)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
+        if (brake_.paused()) return {};
         return sink_->receive(kind, payload);
     }
-    bool produce(Bytes& out) override { return sink_->produce(out); }
+    bool produce(Bytes& out) override { return !brake_.paused() && sink_->produce(out); }
     [[nodiscard]] std::string failed() const override {
-        auto why = sink_->failed();
+        auto why = brake_.text();
+        if (why.empty()) why = sink_->failed();
         if (!why.empty()) tell_(why);
         return why;
     }
 
   private:
     std::shared_ptr<ResyncSink> sink_;
+    const Brake& brake_;
     Tell tell_;
 };
 
@@ -54,17 +58,25 @@ class FailedRequester : public ResyncRequester {
 }  // namespace
 
 std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const ResyncStart& start) {
+    if (brake_->paused()) return std::make_unique<FailedRequester>(brake_->text());
     if (auto begun = begin_resync(hello, start); !begun) {
         spdlog::error("resync cannot begin: {}", begun.error());
         resync_failed(begun.error());
         return std::make_unique<FailedRequester>(begun.error());
     }
-    auto sink = std::make_shared<ResyncSink>(root_, start);
+    ResyncSink::MayRemove may_remove;
+    if (brake_->has_limit()) {
+        may_remove = [this](const std::string& path, std::uint64_t objects) {
+            return brake_->admit_removal(path, objects) ? std::string() : brake_->text();
+        };
+    }
+    auto sink = std::make_shared<ResyncSink>(root_, start, std::move(may_remove));
     {
         const std::lock_guard lock(mutex_);
         sink_ = sink;
     }
-    return std::make_unique<SinkRequester>(std::move(sink), [this](const std::string& why) { resync_failed(why); });
+    return std::make_unique<SinkRequester>(std::move(sink), *brake_,
+                                           [this](const std::string& why) { resync_failed(why); });
 }
 
 void Replica::resync_failed(const std::string& why) {
@@ -87,6 +99,7 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
     auto saved = change_identity([&](Identity& identity) {
         identity.volume = hello.volume;
         identity.resyncing = true;
+        identity.unsure = identity.unsure || start.full;
     });
     if (!saved) return saved;
     if (auto done = applied_->invalidate(); !done) return done;
@@ -114,7 +127,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
     auto saved = change_identity([&](Identity& identity) {
         identity.volume = hello.volume;
         identity.history = hello.history;
-        identity.resyncing = false;
+        identity.resyncing = identity.unsure = false;
         identity.resync_end = at;
     });
     if (!saved) return saved;
@@ -123,6 +136,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
         mode_ = Mode::kRunning;
         damage_.clear();
     }
+    brake_->resync_done();
     start_threads();
     spdlog::info("resync done lsn={}", at.bytes());
     progressed();

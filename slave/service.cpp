@@ -46,12 +46,17 @@ json SlaveService::answer(const ControlRequest& request) {
     if (name == "status") return status();
     if (name == "wait") return wait(request);
     if (name == "log") return answer_log(replica_.spool(), request);
+    if (name == "pause" || name == "resume") {
+        const auto done = name == "pause" ? replica_.pause() : replica_.resume_applying();
+        return done ? json{{"ok", true}} : error(done.error());
+    }
     if (name == "stop") {
         stop_();
         return {{"ok", true}};
     }
-    return error(name == "drain" ? "drain is asked of the master; here wait tells when a position is applied"
-                                 : "a slave does not know this command; it knows status, wait, log and stop");
+    return error(name == "drain"
+                     ? "drain is asked of the master; here wait tells when a position is applied"
+                     : "a slave does not know this command; it knows status, wait, log, pause, resume and stop");
 }
 
 json SlaveService::wait(const ControlRequest& request) {
@@ -107,7 +112,8 @@ json SlaveService::status() const {
     s.applied_records = replica.replay.records;
     s.skipped_records = replica.replay.skipped;
 
-    const bool follows = replica.state == ReplicaState::kStreaming || replica.state == ReplicaState::kStalled;
+    const bool follows = replica.state == ReplicaState::kStreaming || replica.state == ReplicaState::kStalled ||
+                         replica.state == ReplicaState::kPaused;
     if (follows) {
         const auto end = std::max(replica.master_tail, replica.received);
         s.lag_bytes = end > replica.applied.lsn ? end - replica.applied.lsn : 0;

@@ -12,7 +12,7 @@
 
 namespace tdfs {
 
-// status, wait, log, stop. Thread-safe: called from the control server's threads. All references outlive it.
+// status, wait, log, pause, resume, stop. Thread-safe: called from the control server's threads. All references outlive it.
 class SlaveService {
   public:
     // `stop` asks main to end, and returns at once. `listen`: address and port, for status.

@@ -98,7 +98,7 @@ std::string counters_text(const Counters& counters) {
 }
 
 std::vector<std::string> slave_row(const SlaveRowStatus& s) {
-    const bool known = s.state == "streaming" || s.state == "stalled";
+    const bool known = s.state == "streaming" || s.state == "stalled" || s.state == "paused";
     return {printable(s.target),
             printable(s.state),
             known ? human_bytes(s.lag_bytes) : "-",

@@ -31,7 +31,7 @@ struct ProgressStatus {
 struct SlaveRowStatus {
     std::string target;
     std::string name;                  // what the slave calls itself; "" until it has answered once
-    std::string state = "connecting";  // connecting, refused, streaming, resyncing, stalled
+    std::string state = "connecting";  // connecting, refused, streaming, resyncing, stalled, paused
     std::string detail;
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
@@ -72,7 +72,7 @@ struct SlaveStatus {
     std::string version;
     std::string volume;
     std::string epoch;
-    std::string state = "fresh";  // fresh, streaming, resyncing, stalled, damaged
+    std::string state = "fresh";  // fresh, streaming, resyncing, stalled, damaged, paused
     std::uint64_t received = 0;
     std::uint64_t durable = 0;
     std::uint64_t applied = 0;

@@ -119,6 +119,17 @@ Outcome run_stop(const CtlOptions& options) {
     return {};
 }
 
+Outcome run_order(const CtlOptions& options, const char* command, const char* done) {
+    const auto answer = ask_once(options, {{"cmd", command}}, kAnswerTimeout);
+    if (!answer) return Unexpected<ControlError>(answer.error());
+    if (options.json) {
+        print_json(*answer, -1);
+    } else {
+        print(std::string(done) + "\n");
+    }
+    return {};
+}
+
 Outcome run_version(const CtlOptions& options) {
     json versions{{"tdfsctl", TDFS_VERSION}};
     if (!options.directory.empty() || !options.state_dir.empty()) {
@@ -159,6 +170,10 @@ Outcome run_tdfsctl(const CtlOptions& options) {
         }
         case CtlCommand::kLog:
             return run_log(options);
+        case CtlCommand::kPause:
+            return run_order(options, "pause", "paused");
+        case CtlCommand::kResume:
+            return run_order(options, "resume", "resumed");
         case CtlCommand::kStop:
             return run_stop(options);
     }

@@ -23,6 +23,8 @@ Speaks to the daemon (tdfs or tdfs_slave) that works on DIR.
                                         slave: wait until that position is applied
   log [--from LSN] [--to LSN] [--follow]
                                         the journal, one record a line
+  pause                                 slave: apply nothing until resume, over restarts too; receiving goes on
+  resume                                slave: apply again; after --delete-limit, also the deletions received so far
   stop [--timeout SEC]                  end the daemon in order, and wait for its end (60 s if not told otherwise)
   version                               of this program, and of the daemon if DIR is given
 
@@ -46,6 +48,8 @@ const std::vector<CommandRule>& rules() {
                                               {"drain", CtlCommand::kDrain, {"timeout"}, true},
                                               {"wait", CtlCommand::kWait, {"position", "timeout"}, false},
                                               {"log", CtlCommand::kLog, {"from", "to", "follow"}, false},
+                                              {"pause", CtlCommand::kPause, {}, false},
+                                              {"resume", CtlCommand::kResume, {}, false},
                                               {"stop", CtlCommand::kStop, {"timeout"}, false},
                                               {"version", CtlCommand::kVersion, {}, false}};
     return all;
@@ -123,12 +127,13 @@ Result<CtlOptions, std::string> read(const cxxopts::ParseResult& given) {
     if (given.count("help") != 0) return out;
     std::vector<std::string> words;
     if (given.count("words") != 0) words = given["words"].as<std::vector<std::string>>();
-    if (words.empty()) return wrong("which command? One of status, drain, wait, log, stop, version");
+    if (words.empty()) return wrong("which command? One of status, drain, wait, log, pause, resume, stop, version");
 
     const auto rule =
         std::find_if(rules().begin(), rules().end(), [&](const CommandRule& r) { return words.front() == r.name; });
     if (rule == rules().end()) {
-        return wrong("unknown command \"" + words.front() + "\": it is one of status, drain, wait, log, stop, version");
+        return wrong("unknown command \"" + words.front() +
+                     "\": it is one of status, drain, wait, log, pause, resume, stop, version");
     }
     out.command = rule->command;
     for (const std::string option : {"watch", "follow", "timeout", "position", "from", "to"}) {

@@ -12,7 +12,7 @@
 
 namespace tdfs {
 
-enum class CtlCommand { kHelp, kVersion, kStatus, kDrain, kWait, kLog, kStop };
+enum class CtlCommand { kHelp, kVersion, kStatus, kDrain, kWait, kLog, kPause, kResume, kStop };
 
 struct CtlOptions {
     CtlCommand command = CtlCommand::kHelp;

@@ -2,9 +2,9 @@
 
 #include <charconv>
 
-#include <nlohmann/json.hpp>
-
-#include "proto/hex.hpp"
+#include "common/daemon/checked_json.hpp"
+#include "common/daemon/hex.hpp"
+#include "proto/bytes.hpp"
 
 namespace tdfs {
 
@@ -14,13 +14,9 @@ using nlohmann::json;
 
 constexpr int kFormat = 1;
 
-std::string hex(std::uint64_t value) {
-    std::string text(16, '0');
-    for (std::size_t i = 0; i < 16; ++i) text[15 - i] = kHexDigits[(value >> (4 * i)) & 15U];
-    return text;
+Unexpected<BadIdentity> wrong(const std::string& what, bool other_program = false) {
+    return Unexpected<BadIdentity>(BadIdentity{what, other_program});
 }
-
-Unexpected<std::string> wrong(const std::string& what) { return Unexpected<std::string>(what); }
 
 // Reads fields one by one and keeps the first thing that is wrong.
 class Fields {
@@ -110,28 +106,29 @@ std::string identity_to_json(const StoredIdentity& stored) {
     for (const auto& start : identity.history) {
         history.push_back({{"epoch", hex(start.epoch.id())}, {"first_lsn", start.first_lsn.bytes()}});
     }
-    const json object{{"format", kFormat},
-                      {"role", to_text(identity.role)},
-                      {"volume", identity.volume.text()},
-                      {"history", std::move(history)},
-                      {"has_content", identity.has_content},
-                      {"clean_stop", identity.clean_stop},
-                      {"boot", identity.boot},
-                      {"resyncing", identity.resyncing},
-                      {"resync_end", identity.resync_end.bytes()},
-                      {"marked", stored.marked}};
-    return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+    return to_checked_text({{"format", kFormat},
+                            {"role", to_text(identity.role)},
+                            {"volume", identity.volume.text()},
+                            {"history", std::move(history)},
+                            {"has_content", identity.has_content},
+                            {"clean_stop", identity.clean_stop},
+                            {"boot", identity.boot},
+                            {"resyncing", identity.resyncing},
+                            {"resync_end", identity.resync_end.bytes()},
+                            {"unsure", identity.unsure},
+                            {"marked", stored.marked}});
 }
 
-Result<StoredIdentity, std::string> identity_from_json(std::string_view text) {
-    const auto object = json::parse(text, nullptr, false);
+Result<StoredIdentity, BadIdentity> identity_from_json(std::string_view text) {
+    const auto [object, is_whole] = read_checked_text(text);
     if (object.is_discarded()) return wrong("it is not JSON");
     if (!object.is_object()) return wrong("it holds no object");
 
     Fields fields(object);
     const auto format = fields.number("format");
-    if (fields.error().empty() && format != kFormat) {
-        return wrong("it has format " + std::to_string(format) + ", this program knows " + std::to_string(kFormat));
+    if (fields.error().empty() && format != kFormat && is_whole) {
+        return wrong("it has format " + std::to_string(format) + ", this program knows " + std::to_string(kFormat),
+                     true);
     }
     const auto role = parse_role(fields.text("role"));
     if (!role) fields.note("role", "it is neither master nor slave");
@@ -146,23 +143,32 @@ Result<StoredIdentity, std::string> identity_from_json(std::string_view text) {
     identity.boot = fields.text("boot");
     identity.resyncing = fields.flag("resyncing");
     identity.resync_end = Lsn(fields.number("resync_end"));
+    identity.unsure = object.contains("unsure") && fields.flag("unsure");
     stored.marked = fields.flag("marked");
     if (!fields.error().empty()) return wrong(fields.error());
+    if (!is_whole) return wrong("its checksum is another one");
     identity.role = *role;
     identity.volume = *volume;
     return stored;
 }
 
 std::string to_text(const Marker& marker) {
-    return "volume " + marker.volume.text() + " " + to_text(marker.role) + "\n";
+    const std::string words = "volume " + marker.volume.text() + " " + to_text(marker.role);
+    return words + " " + hex(checksum(as_bytes(words))) + "\n";
 }
 
 std::optional<Marker> parse_marker(std::string_view text) {
     constexpr std::string_view kHead = "volume ";
     constexpr std::size_t kUuidBytes = 36;
     if (!text.starts_with(kHead) || !text.ends_with('\n')) return std::nullopt;
-    text.remove_prefix(kHead.size());
     text.remove_suffix(1);
+    constexpr std::size_t kSumBytes = 16;
+    const auto last = text.rfind(' ');
+    if (text.size() - last - 1 == kSumBytes) {  // a marker that was written by hand needs none
+        if (text.substr(last + 1) != hex(checksum(as_bytes(text.substr(0, last))))) return std::nullopt;
+        text = text.substr(0, last);
+    }
+    text.remove_prefix(kHead.size());
     if (text.size() <= kUuidBytes || text[kUuidBytes] != ' ') return std::nullopt;
     const auto volume = VolumeId::parse(text.substr(0, kUuidBytes));
     const auto role = parse_role(text.substr(kUuidBytes + 1));

@@ -22,8 +22,11 @@ struct StoredIdentity {
 };
 
 [[nodiscard]] std::string identity_to_json(const StoredIdentity& stored);
-// The error says what is wrong with the text ("field volume: ...").
-[[nodiscard]] Result<StoredIdentity, std::string> identity_from_json(std::string_view text);
+struct BadIdentity {
+    std::string text;            // what is wrong ("field volume: ...")
+    bool other_program = false;  // it is whole, and of a format that this program does not know
+};
+[[nodiscard]] Result<StoredIdentity, BadIdentity> identity_from_json(std::string_view text);
 
 struct Marker {
     VolumeId volume;

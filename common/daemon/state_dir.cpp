@@ -45,20 +45,36 @@ Result<OwnFd, std::string> take_lock(int dir, const std::string& shown, const st
     return refuse(dir_name + ": another tdfs daemon runs there (it holds " + shown + "/" + kLockName + ")");
 }
 
-Result<std::optional<StoredIdentity>, std::string> read_identity(int state, const std::string& shown) {
+// Where the identity is damaged, the marker tells the volume and the role, and all else can be found out again: a master
+// begins a new epoch, a slave is resynced.
+Result<std::optional<StoredIdentity>, std::string> read_identity(int state, const std::string& shown,
+                                                                 const std::optional<Marker>& marker,
+                                                                 std::vector<std::string>& healed) {
     const auto raw = read_file(state, kIdentityName, kMaxIdentityBytes);
     if (!raw && raw.error().value() == ENOENT) return std::optional<StoredIdentity>();
     const auto name = shown + "/" + kIdentityName;
     if (!raw) return refuse("read", name, raw.error());
     auto stored = identity_from_json(as_text(*raw));
-    if (!stored) {
-        return refuse(name + " is damaged (" + stored.error() + "): restore it from a backup, or remove " + shown +
+    if (stored) return std::optional<StoredIdentity>(std::move(*stored));
+    const auto& wrong = stored.error();
+    if (wrong.other_program) return refuse(name + ": " + wrong.text + ": start the program that wrote it");
+    if (!marker) {
+        return refuse(name + " is damaged (" + wrong.text + "): restore it from a backup, or remove " + shown +
                       " to start anew with a full resync");
     }
-    return std::optional<StoredIdentity>(std::move(*stored));
+    healed.push_back(name + " was damaged (" + wrong.text + "); made anew for volume " + marker->volume.text());
+    StoredIdentity anew;
+    anew.marked = true;
+    anew.identity.role = marker->role;
+    anew.identity.volume = marker->volume;
+    anew.identity.has_content = true;  // the careful guess
+    anew.identity.resyncing = marker->role == Role::kSlave && marker->volume.valid();
+    anew.identity.unsure = anew.identity.resyncing;
+    return std::optional<StoredIdentity>(std::move(anew));
 }
 
-Result<std::optional<Marker>, std::string> read_marker(int dir, const std::string& dir_name) {
+// `damaged`: there is a marker, and nobody can tell what it says.
+Result<std::optional<Marker>, std::string> read_marker(int dir, const std::string& dir_name, bool& damaged) {
     const auto shown = join(dir_name, std::string(kStateName) + "/" + kMarkerName);
     const auto holder = open_at(dir, std::string(kStateName), O_PATH | O_DIRECTORY);
     if (!holder && holder.error().value() == ENOENT) return std::optional<Marker>();
@@ -67,8 +83,8 @@ Result<std::optional<Marker>, std::string> read_marker(int dir, const std::strin
     if (!raw && raw.error().value() == ENOENT) return std::optional<Marker>();
     if (!raw) return refuse("read", shown, raw.error());
     const auto marker = parse_marker(as_text(*raw));
-    if (!marker) return refuse(shown + " is damaged: it should be one line \"volume UUID master\" or \"... slave\"");
-    return std::optional<Marker>(*marker);
+    damaged = !marker;
+    return marker;
 }
 
 std::string describe(const VolumeId& volume) {
@@ -92,7 +108,8 @@ Result<void, std::string> check_fit(const std::string& dir_name, const std::stri
     if (marker && marker->role != role) return refuse_role(dir_name, marker->volume, marker->role, role);
     if (marker && !stored) {
         return refuse(dir_name + " belongs to " + describe(marker->volume) + ", but " + state_name +
-                      " has no state of it: was it started with another --state-dir?");
+                      " has no state of it: was it started with another --state-dir? (Or remove " + dir_name + "/" +
+                      std::string(kStateName) + " to begin anew)");
     }
     if (!stored) return {};
     const auto& volume = stored->identity.volume;
@@ -117,7 +134,8 @@ Result<std::unique_ptr<StateDir>, std::string> StateDir::open(int dir, const std
     const auto marker_name = join(dir_name, kStateName);
     opened->name_ = state_dir.empty() ? marker_name : state_dir;
 
-    const auto marker = read_marker(dir, dir_name);
+    bool marker_damaged = false;
+    auto marker = read_marker(dir, dir_name, marker_damaged);
     if (!marker) return refuse(marker.error());
     if (!state_dir.empty()) {
         auto state = open_private_dir(AT_FDCWD, state_dir, state_dir);
@@ -126,8 +144,15 @@ Result<std::unique_ptr<StateDir>, std::string> StateDir::open(int dir, const std
         auto lock = take_lock(opened->fd_.get(), state_dir, dir_name);
         if (!lock) return refuse(lock.error());
         opened->lock_ = std::move(*lock);
-        const auto stored = read_identity(opened->fd_.get(), state_dir);
+        const auto stored = read_identity(opened->fd_.get(), state_dir, *marker, opened->healed_);
         if (!stored) return refuse(stored.error());
+        opened->healed_.clear();  // it is read once more below
+        if (marker_damaged && *stored) {
+            const auto line = to_text(Marker{(*stored)->identity.volume, (*stored)->identity.role});
+            return refuse(marker_name + "/" + kMarkerName + " is damaged: if " + dir_name +
+                          " is the right directory, write the line \"" + line.substr(0, line.size() - 1) +
+                          "\" into it");
+        }
         if (auto fit = check_fit(dir_name, state_dir, *stored, *marker, role); !fit) return refuse(fit.error());
     }
 
@@ -143,14 +168,25 @@ Result<std::unique_ptr<StateDir>, std::string> StateDir::open(int dir, const std
         opened->fd_ = std::move(*again);
     }
 
-    auto stored = read_identity(opened->fd_.get(), opened->name_);
+    auto stored = read_identity(opened->fd_.get(), opened->name_, *marker, opened->healed_);
     if (!stored) return refuse(stored.error());
+    if (marker_damaged) {
+        const auto shown = marker_name + "/" + kMarkerName;
+        if (!*stored) {
+            return refuse(shown +
+                          " is damaged: it should be one line \"volume UUID master\" or \"... slave\"; remove " +
+                          marker_name + " to begin anew");
+        }
+        opened->healed_.push_back(shown + " was damaged; written anew from " + kIdentityName);
+        marker = std::optional<Marker>(Marker{(*stored)->identity.volume, (*stored)->identity.role});
+    }
     if (auto fit = check_fit(dir_name, opened->name_, *stored, *marker, role); !fit) return refuse(fit.error());
     opened->identity_.role = role;
     if (*stored) {
         opened->is_new_ = false;
         opened->identity_ = std::move((*stored)->identity);
-        opened->marked_ = *marker && (*marker)->volume == opened->identity_.volume && (*stored)->marked;
+        opened->marked_ =
+            !marker_damaged && *marker && (*marker)->volume == opened->identity_.volume && (*stored)->marked;
     }
     return opened;
 }

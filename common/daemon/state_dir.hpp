@@ -25,6 +25,7 @@ struct Identity {
     std::string boot;                 // boot id of the run that wrote this
     bool resyncing = false;           // slave: a resync was begun and is not through
     Lsn resync_end;                   // slave: where the spool begins after the last resync
+    bool unsure = false;              // slave: that resync has to compare contents, whatever times and sizes say
 };
 
 // Invariant: at most one daemon holds it and DIR (flock on a file `lock` in each, so a killed daemon leaves nothing
@@ -42,6 +43,9 @@ class StateDir {
     [[nodiscard]] int marker_fd() const { return marker_.get(); }  // DIR/.tdfs
     [[nodiscard]] bool is_new() const { return is_new_; }          // there was no identity yet
     [[nodiscard]] const Identity& identity() const { return identity_; }
+    // What was found damaged and could be made good, for the log: one line each. An identity that is made up from the
+    // marker has no history and no boot id, and its replica is to be resynced.
+    [[nodiscard]] const std::vector<std::string>& healed() const { return healed_; }
     Result<void, std::string> save(const Identity& identity);  // durable when it returns
 
   private:
@@ -52,6 +56,7 @@ class StateDir {
     bool marked_ = false;  // DIR/.tdfs/volume holds what identity_ says
     Identity identity_;
     std::string name_;  // of the state directory, for messages
+    std::vector<std::string> healed_;
 };
 
 }  // namespace tdfs

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 
 #include "common/os/file.hpp"
+#include "proto/checksum.hpp"
 #include "proto/frame.hpp"
 
 namespace tdfs {
@@ -14,6 +17,9 @@ namespace {
 constexpr std::size_t kSlotBytes = 140 * 1024;    // whole pages; a short intent shares the first with the header
 constexpr std::uint32_t kSlotMagic = 0x54534454;  // "TDST" in memory
 constexpr std::uint64_t kMaxSlotsRead = 64 * 1024;
+constexpr std::uint32_t kArmed = 0x5a000000;  // over frame_bytes, so that no flipped bit makes an armed slot a free one
+constexpr std::uint32_t kArmedMask = 0xff000000;
+static_assert(kMaxFrameBytes < ~kArmedMask);
 
 }  // namespace
 
@@ -23,9 +29,17 @@ struct InflightTable::Slot {
     std::atomic<std::uint64_t> lsn;
     std::atomic<std::uint64_t> time_ns;
     std::atomic<std::uint64_t> intent_bytes;
+    std::atomic<std::uint64_t> intent_sum;
+    std::atomic<std::uint64_t> sum;
 };
 
 namespace {
+
+std::uint64_t sum_of(std::uint64_t lsn, std::uint32_t frame_bytes, std::uint64_t time_ns, std::uint64_t intent_bytes,
+                     std::uint64_t intent_sum) {
+    const std::array<std::uint64_t, 5> words{lsn, frame_bytes, time_ns, intent_bytes, intent_sum};
+    return checksum(std::as_bytes(std::span(words)));
+}
 
 constexpr std::size_t kIntentAt = 64;
 static_assert(kIntentAt + kMaxIntentBytes <= kSlotBytes);
@@ -37,10 +51,16 @@ struct SlotHeader {
     std::uint64_t lsn = 0;
     std::uint64_t time_ns = 0;
     std::uint64_t intent_bytes = 0;
+    std::uint64_t intent_sum = 0;
+    std::uint64_t sum = 0;
 
+    // One bit alone was flipped in a free slot.
+    [[nodiscard]] bool free() const { return std::popcount(frame_bytes) <= 1; }
+    [[nodiscard]] std::uint32_t length() const { return frame_bytes & ~kArmedMask; }
     [[nodiscard]] bool armed() const {
-        return magic == kSlotMagic && frame_bytes >= kFrameHeaderBytes && frame_bytes <= kMaxFrameBytes &&
-               intent_bytes <= kMaxIntentBytes;
+        return magic == kSlotMagic && (frame_bytes & kArmedMask) == kArmed && length() >= kFrameHeaderBytes &&
+               length() <= kMaxFrameBytes && intent_bytes <= kMaxIntentBytes &&
+               sum == sum_of(lsn, length(), time_ns, intent_bytes, intent_sum);
     }
 };
 
@@ -52,7 +72,7 @@ InflightTable::Slot& InflightTable::slot(std::uint32_t number) const {
     return *static_cast<Slot*>(static_cast<void*>(file_.data() + number * kSlotBytes));
 }
 
-SysResult<std::vector<InFlight>> InflightTable::leftovers() const {
+SysResult<std::vector<InFlight>> InflightTable::leftovers(std::uint32_t& damaged) const {
     std::vector<InFlight> found;
     const auto fd = open_at(dir_, "inflight", O_RDONLY);
     if (!fd && fd.error().value() == ENOENT) return found;
@@ -63,11 +83,19 @@ SysResult<std::vector<InFlight>> InflightTable::leftovers() const {
         const auto got = read_some(fd->get(), std::as_writable_bytes(std::span(&header, 1)), at);
         if (!got) return fail(got.error());
         if (*got < sizeof header) break;
-        if (!header.armed()) continue;
-        InFlight left{Lsn(header.lsn), header.frame_bytes, header.time_ns, Bytes(header.intent_bytes)};
+        if (header.free()) continue;
+        if (!header.armed()) {
+            ++damaged;
+            continue;
+        }
+        InFlight left{Lsn(header.lsn), header.length(), header.time_ns, Bytes(header.intent_bytes)};
         const auto intent = read_some(fd->get(), left.intent, at + kIntentAt);
         if (!intent) return fail(intent.error());
-        if (*intent == left.intent.size()) found.push_back(std::move(left));
+        if (*intent == left.intent.size() && checksum(left.intent) == header.intent_sum) {
+            found.push_back(std::move(left));
+        } else {
+            ++damaged;
+        }
     }
     std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.lsn < b.lsn; });
     return found;
@@ -109,6 +137,7 @@ SysResult<std::uint32_t> InflightTable::take(ByteView intent) {
     auto& s = slot(*number);
     s.magic.store(kSlotMagic, std::memory_order_relaxed);
     s.intent_bytes.store(intent.size(), std::memory_order_relaxed);
+    s.intent_sum.store(checksum(intent), std::memory_order_relaxed);
     if (!intent.empty()) std::memcpy(file_.data() + *number * kSlotBytes + kIntentAt, intent.data(), intent.size());
     return *number;
 }
@@ -117,7 +146,10 @@ void InflightTable::arm(std::uint32_t number, Lsn lsn, std::uint32_t frame_bytes
     auto& s = slot(number);
     s.lsn.store(lsn.bytes(), std::memory_order_relaxed);
     s.time_ns.store(time_ns, std::memory_order_relaxed);
-    s.frame_bytes.store(frame_bytes,
+    s.sum.store(sum_of(lsn.bytes(), frame_bytes, time_ns, s.intent_bytes.load(std::memory_order_relaxed),
+                       s.intent_sum.load(std::memory_order_relaxed)),
+                std::memory_order_relaxed);
+    s.frame_bytes.store(frame_bytes | kArmed,
                         std::memory_order_release);  // a killed thread leaves all stores before this or not this
 }
 

@@ -24,7 +24,8 @@ struct InFlight {
 };
 
 // The file "inflight": slots of kSlotBytes, each a header and an intent. Invariant: a slot whose frame_bytes is not 0
-// names a place that was set aside, with the whole intent; all other slots say nothing.
+// names a place that was set aside, with the whole intent; all other slots say nothing. Header and intent are
+// checksummed: an effect must not be forgotten, or taken for another one, because of a flipped bit.
 //
 // Thread-safe; a slot belongs to one thread from take() to release(). The file is allocated at the first take(), so
 // that a journal that is only appended to needs none. Owned by the Journal; `dir` outlives it.
@@ -32,8 +33,9 @@ class InflightTable {
   public:
     InflightTable(int dir, std::uint32_t slots) : dir_(dir), slots_(slots), pool_(slots) {}
 
-    // Before the first take(): what an earlier process left, by lsn.
-    SysResult<std::vector<InFlight>> leftovers() const;
+    // Before the first take(): what an earlier process left, by lsn. `damaged`: slots more that say something, and
+    // nobody can tell what.
+    SysResult<std::vector<InFlight>> leftovers(std::uint32_t& damaged) const;
     SysResult<void> clear();
 
     // A slot that holds `intent` but names no place yet. Waits for a free one; ECANCELED after interrupt().

@@ -64,6 +64,15 @@ SysResult<SegmentView> Journal::view(Lsn at) {
     return SegmentView{segment, segment->fd(), segment->offset_of(at), end - at};
 }
 
+std::string Journal::where(Lsn at) const {
+    const std::lock_guard lock(mutex_);
+    auto after = std::upper_bound(segments_.begin(), segments_.end(), at,
+                                  [](Lsn lsn, const auto& segment) { return lsn < segment->first(); });
+    if (after == segments_.begin()) return "no segment";
+    const auto& segment = *--after;
+    return segment_name(segment->first()) + " at " + std::to_string(segment->offset_of(at));
+}
+
 std::uint64_t Journal::disk_bytes() const {
     const std::lock_guard lock(mutex_);
     return (segments_.back()->first() - segments_.front()->first()) + capacity_ + spare_.disk_bytes();

@@ -115,6 +115,10 @@ class Journal {
         // Bytes that had been committed (same boot) or durable (new boot) are gone. Others may have seen them: history
         // forks here, and a master must begin a new epoch.
         bool lost_committed = false;
+        // Reservations in flight were damaged, so that an effect may stand in no record: a master must begin a new
+        // epoch, too.
+        std::uint32_t lost_reservations = 0;
+        bool created = false;            // there was no segment
         std::vector<std::string> notes;  // one line for each oddity that was healed or let be
     };
     [[nodiscard]] const OpenReport& open_report() const { return report_; }
@@ -150,6 +154,9 @@ class Journal {
 
     void add_listener(JournalListener& l);
     void remove_listener(JournalListener& l);
+
+    // Where a byte is kept, for people: "0000000000000000.seg at 123".
+    [[nodiscard]] std::string where(Lsn at) const;
 
     // The committed bytes at `at`. ENOENT: before oldest(). ERANGE: beyond tail().
     SysResult<SegmentView> view(Lsn at);

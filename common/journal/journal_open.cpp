@@ -55,6 +55,7 @@ class JournalOpening {
     Done start();
     Done recover();
     Done begin();
+    [[nodiscard]] Lsn segment_of(Lsn at) const;
     [[nodiscard]] Lsn walk_from() const;
     Done cut(Lsn tail);
     void adopt(Lsn tail);
@@ -104,9 +105,13 @@ Done JournalOpening::look() {
     if (auto removed = journal_->spare_.remove(); !removed)
         return refuse("its spare cannot be removed", removed.error());
     if (same_boot_) {
-        auto slots = journal_->table_.leftovers();
+        auto slots = journal_->table_.leftovers(report.lost_reservations);
         if (!slots) return refuse("its table of reservations cannot be read", slots.error());
         slots_ = std::move(*slots);
+        if (report.lost_reservations != 0) {
+            report.notes.push_back("journal/inflight: " + std::to_string(report.lost_reservations) +
+                                   " reservations in flight are damaged");
+        }
     }
     auto files = find_segments(journal_->dir_.get(), report.notes);
     if (!files) return refuse(files.error());
@@ -125,6 +130,7 @@ Done JournalOpening::start() {
     if (!segment) return refuse("its first segment cannot be made", segment.error());
     files_.push_back({std::move(*segment), 0});
     if (!slots_.empty()) journal_->report_.notes.emplace_back("journal: reservations in flight, but no segment");
+    journal_->report_.created = true;
     journal_->report_.lost_committed = known_ && *known_ > first_;
     durable_ = first_;
     if (auto done = cut(first_); !done) return done;  // allocates it
@@ -138,6 +144,11 @@ Done JournalOpening::recover() {
     const auto walk = walk_to_tail(files_, from, slots_, resolve_);
     if (!walk) return refuse(walk.error());
     report.lost_committed = known_ && walk->tail < *known_;
+    if (report.lost_committed) {
+        report.notes.push_back("journal: " + segment_name(segment_of(walk->tail)) + " is damaged or cut off at lsn " +
+                               std::to_string(walk->tail.bytes()) + ", it had come to " +
+                               std::to_string(known_->bytes()));
+    }
     report.resolved = static_cast<std::uint32_t>(walk->places.size());
     journal_->last_time_ns_ = walk->last_time_ns;
 
@@ -150,14 +161,16 @@ Done JournalOpening::recover() {
     return {};
 }
 
+// Of the segments that are there, the one that `at` lies in or behind.
+Lsn JournalOpening::segment_of(Lsn at) const {
+    auto begin = files_.front().first();
+    for (const auto& file : files_) begin = file.first() <= at ? file.first() : begin;
+    return begin;
+}
+
 // Where the walk begins: before it, everything is known to stand.
 Lsn JournalOpening::walk_from() const {
     const auto last = files_.back().first();
-    const auto segment_of = [&](Lsn at) {
-        auto begin = files_.front().first();
-        for (const auto& file : files_) begin = file.first() <= at ? file.first() : begin;
-        return begin;
-    };
     if (!known_) {  // a lost table: older segments are trusted until read, but no reservation is forgotten
         return slots_.empty() ? last : std::min(last, segment_of(slots_.front().lsn));
     }

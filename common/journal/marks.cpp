@@ -3,6 +3,7 @@
 #include <atomic>
 #include <limits>
 
+#include "common/journal/parity.hpp"
 #include "common/os/file.hpp"
 
 namespace tdfs {
@@ -10,18 +11,27 @@ namespace tdfs {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::uint64_t kMarksMagic = 0x314b524d53464454;  // "TDFSMRK1" in memory
+constexpr std::uint64_t kMarksMagic = 0x324b524d53464454;  // "TDFSMRK2" in memory
 constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
+
+// All ones have an even number of ones: "not known" can be told from its damaged forms, too.
+bool intact(std::uint64_t mark) { return mark == kUnknown || without_parity(mark).has_value(); }
 
 std::optional<Lsn> known(std::uint64_t mark) {
     if (mark == kUnknown) return std::nullopt;
-    return Lsn(mark);
+    return Lsn(*without_parity(mark));
 }
 
-// Threads may come here in another order than that in which the tail moved.
+// Threads may come here in another order than that in which the tail moved. A mark that was damaged in the file while
+// it was mapped is made anew.
 void raise(std::atomic<std::uint64_t>& mark, Lsn to) {
+    const auto is_below = [&](std::uint64_t word) {
+        if (word == kUnknown) return true;
+        const auto value = without_parity(word);
+        return !value || *value < to.bytes();
+    };
     auto now = mark.load(std::memory_order_relaxed);
-    while ((now == kUnknown || now < to.bytes()) && !mark.compare_exchange_weak(now, to.bytes())) {
+    while (is_below(now) && !mark.compare_exchange_weak(now, with_parity(to.bytes()))) {
     }
 }
 
@@ -49,9 +59,12 @@ SysResult<Marks> Marks::open(int dir) {
     auto& page = marks.page();
     const auto committed = page.committed.load();
     const auto durable = page.durable.load();
-    if (size == kPageBytes && page.magic == kMarksMagic && (durable == kUnknown || durable <= committed)) {
-        marks.found_ = {known(committed), known(durable), page.clean == 1, false};
-        return marks;
+    if (size == kPageBytes && page.magic == kMarksMagic && intact(committed) && intact(durable)) {
+        const Found found{known(committed), known(durable), page.clean == 1, false};
+        if (!found.durable || !found.committed || *found.durable <= *found.committed) {
+            marks.found_ = found;
+            return marks;
+        }
     }
     marks.found_.unreadable = size != 0;
     marks.forget();
@@ -74,8 +87,8 @@ void Marks::forget() {
 
 void Marks::begin(Lsn committed, Lsn durable) {
     page().durable = kUnknown;  // never above committed, whenever the process is killed
-    page().committed = committed.bytes();
-    page().durable = durable.bytes();
+    page().committed = with_parity(committed.bytes());
+    page().durable = with_parity(durable.bytes());
 }
 
 void Marks::set_clean(bool clean) { page().clean = clean ? 1 : 0; }

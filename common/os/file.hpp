@@ -96,6 +96,11 @@ SysResult<void> visit_extents(int fd, std::uint64_t offset, std::uint64_t end,
 // Removes what `name` names, recursively for directories; nothing there is no error. Never crosses file systems.
 SysResult<void> remove_tree_at(int dir, const std::string& name);
 
+// How many objects are beneath the directory `root` (not counted itself) or beneath what `path` names in it (counted
+// itself); counting ends at `enough`. `skip`: a name right beneath `root` that is left out. What cannot be looked into
+// counts as one.
+std::uint64_t count_objects(int root, const std::string& path, std::uint64_t enough, std::string_view skip = {});
+
 // Writes a small file so that after a crash it has the old or the new content: temporary name, fsync, rename, fsync of
 // dir.
 SysResult<void> replace_file(int dir, const std::string& name, ByteView content, mode_t mode = 0600);

@@ -9,7 +9,8 @@
 namespace tdfs {
 namespace {
 
-constexpr std::size_t kMaxDirectories = 100'000;  // remembered; then their times are set early, and again later
+constexpr std::uint64_t kMostCounted = 100'000'000;  // objects of one removal
+constexpr std::size_t kMaxDirectories = 100'000;     // remembered; then their times are set early, and again later
 
 bool means_missing(Errno e) { return e.value() == ENOENT || e.value() == ENOTDIR || e.value() == ELOOP; }
 
@@ -90,6 +91,10 @@ Done LocalTree::changing(int dir, std::string_view path) {
 }
 
 Done LocalTree::remove(const Spot& at) {
+    if (may_remove_) {
+        auto why_not = may_remove_(at.path, count_objects(root_, at.path, kMostCounted));
+        if (!why_not.empty()) return Unexpected<std::string>(std::move(why_not));
+    }
     if (auto done = changing(at.dir, parent_of(at.path)); !done) return done;
     if (is_within(parent_path_, at.path)) parent_.reset();
     if (auto done = remove_tree_at(at.dir, at.name); !done) return cannot("remove", at.path, done.error());

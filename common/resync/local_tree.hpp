@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,7 +34,8 @@ struct Spot {
 // Every path is resolved beneath the root, never through symlinks. Not thread-safe. `root` outlives it.
 class LocalTree {
   public:
-    explicit LocalTree(int root) : root_(root) {}
+    using MayRemove = std::function<std::string(const std::string& path, std::uint64_t objects)>;
+    explicit LocalTree(int root, MayRemove may_remove = {}) : root_(root), may_remove_(std::move(may_remove)) {}
 
     Done prepare();  // makes the stage, and empties it
     [[nodiscard]] int root() const { return root_; }
@@ -73,6 +75,7 @@ class LocalTree {
     std::string stage_name() { return "resync-" + std::to_string(++staged_); }
 
     const int root_;
+    const MayRemove may_remove_;
     OwnFd stage_;
     std::uint64_t staged_ = 0;
     std::map<std::string, Pending, std::less<>> directories_;

@@ -29,8 +29,11 @@ constexpr std::uint64_t kSyncBytes = 16ull << 20;  // a round that fetched more 
 
 class ResyncSink::Impl {
   public:
-    Impl(int root, const ResyncStart& start)
-        : full_(start.full), tree_(root), matcher_(tree_, links_, agenda_), transfers_(tree_, links_, agenda_) {
+    Impl(int root, const ResyncStart& start, MayRemove may_remove)
+        : full_(start.full),
+          tree_(root, std::move(may_remove)),
+          matcher_(tree_, links_, agenda_),
+          transfers_(tree_, links_, agenda_) {
         TouchedPath whole;
         whole.deep = true;
         agenda_.paths.push_back(std::move(whole));
@@ -338,7 +341,8 @@ class ResyncSink::Impl {
     Counts counts_;
 };
 
-ResyncSink::ResyncSink(int root, const ResyncStart& start) : impl_(std::make_unique<Impl>(root, start)) {}
+ResyncSink::ResyncSink(int root, const ResyncStart& start, MayRemove may_remove)
+    : impl_(std::make_unique<Impl>(root, start, std::move(may_remove))) {}
 ResyncSink::~ResyncSink() = default;
 
 Result<void, DecodeError> ResyncSink::receive(MessageKind kind, ByteView payload) {

@@ -1,6 +1,7 @@
 // The slave's side of a resync: asks, compares with what the replica has, and makes it equal.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,7 +18,10 @@ namespace tdfs {
 // was cut off goes on where it was.
 class ResyncSink {
   public:
-    ResyncSink(int root, const ResyncStart& start);
+    // Asked before something is removed, with the number of objects that go; an answer that is not empty says why not,
+    // and ends this try.
+    using MayRemove = std::function<std::string(const std::string& path, std::uint64_t objects)>;
+    ResyncSink(int root, const ResyncStart& start, MayRemove may_remove = {});
     ~ResyncSink();
 
     // Answers, in the order of the questions.

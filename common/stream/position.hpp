@@ -20,6 +20,7 @@ struct JournalSpan {
 struct CatchUp {
     std::optional<Position> resume;
     std::string reason;  // of the resync, where it is one
+    bool full = false;   // it has to compare contents: what the replica holds may be other than its times and sizes say
 };
 [[nodiscard]] CatchUp catch_up(const JournalSpan& master, const Welcome& replica);
 

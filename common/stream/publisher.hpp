@@ -47,7 +47,7 @@ struct PublisherOptions {
 struct PeerStatus {
     std::string target;
     std::string name;  // what the slave calls itself
-    enum class State { kConnecting, kRefused, kStreaming, kResyncing, kStalled } state = State::kConnecting;
+    enum class State { kConnecting, kRefused, kStreaming, kResyncing, kStalled, kPaused } state = State::kConnecting;
     std::string detail;  // last error, refusal, reason of the resync
     Lsn sent, received, durable, applied;
     std::uint64_t lag_bytes = 0;           // tail - applied
@@ -71,8 +71,9 @@ class Publisher {
         VolumeId id;
         std::vector<EpochStart> history;
     };
-    // A new resync for one slave, for a reason in words. Called by session threads; never null.
-    using MakeResponder = std::function<std::unique_ptr<ResyncResponder>(const std::string& reason)>;
+    // A new resync for one slave, for a reason in words; `full`: what the slave has may differ in content where size and
+    // time agree. Called by session threads; never null.
+    using MakeResponder = std::function<std::unique_ptr<ResyncResponder>(const std::string& reason, bool full)>;
 
     Publisher(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder);
     ~Publisher();  // stop()

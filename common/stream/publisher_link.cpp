@@ -178,7 +178,8 @@ bool PublisherLink::sleep(int fd, const PublisherSession& session, Sent sent) {
 
 void PublisherLink::note(const PublisherSession& session) {
     const SessionReport& report = session.report();
-    const bool linked = report.state == PeerStatus::State::kStreaming || report.state == PeerStatus::State::kStalled;
+    const bool linked = report.state == PeerStatus::State::kStreaming || report.state == PeerStatus::State::kStalled ||
+                        report.state == PeerStatus::State::kPaused;
     if (report.state != PeerStatus::State::kConnecting) {
         if (!welcomed_) ++status_.connects;
         const bool entered = !welcomed_ || report.state != status_.state || report.detail != status_.detail;
@@ -201,6 +202,9 @@ void PublisherLink::note(const PublisherSession& session) {
                     break;
                 case PeerStatus::State::kStalled:
                     log_state(true, "cannot apply: " + report.detail);
+                    break;
+                case PeerStatus::State::kPaused:
+                    log_state(true, report.detail);
                     break;
                 default:
                     log_state(false, report.detail.empty() ? "streaming" : "streaming: " + report.detail);

@@ -87,11 +87,14 @@ void PublisherSession::receive_welcome(ByteView payload, Instant now) {
         FrameView first;
         if (reader.next(first) == JournalReader::Status::kDamaged) {
             plan.resume.reset();
-            plan.reason = "the master's journal is damaged at " + std::to_string(welcome->received.bytes());
+            plan.full = true;
+            plan.reason = "the master's journal is damaged at lsn " + std::to_string(welcome->received.bytes()) + " (" +
+                          journal_.where(welcome->received) + ")";
         }
     }
     if (!plan.resume) {
         resync_reason_ = std::move(plan.reason);
+        resync_full_ = plan.full;
         return start_resync(now);
     }
     report_.received = welcome->received;
@@ -114,7 +117,7 @@ void PublisherSession::start_stream(Position from, Instant now) {
 
 void PublisherSession::start_resync(Instant now) {
     stage_ = Stage::kResync;
-    responder_ = make_responder_(resync_reason_);
+    responder_ = make_responder_(resync_reason_, resync_full_);
     TDFS_INVARIANT(responder_ != nullptr, "a resync without a responder");
     report_.state = PeerStatus::State::kResyncing;
     report_.detail = resync_reason_;
@@ -124,6 +127,7 @@ void PublisherSession::start_resync(Instant now) {
     outbox_.add(MessageKind::kResyncStart, ResyncStart{resync_reason_, responder_->full(), journal_.tail()}, now);
     last_said_ns_ = now.monotonic_ns;
     resync_reason_.clear();
+    resync_full_ = false;
 }
 
 void PublisherSession::receive_ack(ByteView payload) {
@@ -141,10 +145,13 @@ void PublisherSession::receive_ack(ByteView payload) {
     report_.durable = ack->durable;
     report_.applied = ack->applied;
     report_.position_known = true;
-    report_.state = ack->state == ReplicaState::kStalled ? PeerStatus::State::kStalled : PeerStatus::State::kStreaming;
+    report_.state = ack->state == ReplicaState::kStalled  ? PeerStatus::State::kStalled
+                    : ack->state == ReplicaState::kPaused ? PeerStatus::State::kPaused
+                                                          : PeerStatus::State::kStreaming;
     report_.detail = one_line(ack->error);
     if (ack->state == ReplicaState::kDamaged) {
         resync_reason_ = report_.detail.empty() ? "spool damaged" : "spool damaged: " + report_.detail;
+        resync_full_ = true;
     }
 }
 

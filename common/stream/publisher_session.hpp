@@ -93,7 +93,8 @@ class PublisherSession {
     Bytes scratch_;
     std::unique_ptr<ResyncResponder> responder_;
     std::string resync_reason_;  // not empty: a resync is to be started
-    Lsn at_;                     // the next byte of the journal to send
+    bool resync_full_ = false;
+    Lsn at_;  // the next byte of the journal to send
     Lsn range_end_;
     std::uint64_t last_tick_ns_;
     std::uint64_t last_heard_ns_;

@@ -226,9 +226,10 @@ TEST_CASE("a damaged state is refused or made good, never followed") {
     cluster.stop_master();
     cluster.stop_slave();
     for (const std::string& dir : {cluster.backing(), cluster.replica()}) {
-        const std::string identity = dir + "/.tdfs/identity.json";
-        const std::string good = read_file(identity);
+        const std::string identity = dir + "/.tdfs/identity.json", marker = dir + "/.tdfs/volume";
+        const std::string good = read_file(identity), good_marker = read_file(marker);
         REQUIRE(!good.empty());
+        write_to(marker, "nonsense");  // alone each of the two is made good by the other
         const Words command = dir == cluster.backing() ? cluster.master_command() : cluster.slave_command();
         for (const std::string& bad :
              {std::string(), std::string("{"), std::string("nonsense"), std::string(100'000, 'x'),
@@ -239,10 +240,22 @@ TEST_CASE("a damaged state is refused or made good, never followed") {
             CHECK(read_file(identity) == bad);
         }
         write_to(identity, good);
+        write_to(marker, good_marker);
     }
     cluster.start_all();
     CHECK(cluster.differences() == "");
     CHECK(cluster.peer().at("resyncs") == 0);
+    cluster.stop_slave();
+    write_to(cluster.replica() + "/.tdfs/identity.json", "nonsense");
+    cluster.start_slave();
+    cluster.wait_streaming();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 1);
+    cluster.stop_slave();
+    write_to(cluster.replica() + "/.tdfs/volume", "nonsense");
+    cluster.start_slave();
+    cluster.wait_streaming();
+    CHECK(cluster.peer().at("resyncs") == 1);
 }
 
 namespace {

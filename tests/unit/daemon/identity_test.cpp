@@ -60,7 +60,7 @@ TEST_CASE("a wrong field is named") {
     const auto error_of = [&](const std::string& from, const std::string& to) {
         const auto back = identity_from_json(replaced(text, from, to));
         REQUIRE_FALSE(back);
-        return back.error();
+        return back.error().text;
     };
     CHECK_THAT(error_of("\"slave\"", "\"king\""), ContainsSubstring("field role"));
     CHECK_THAT(error_of("\"volume\": \"", "\"volume\": \"x"), ContainsSubstring("field volume"));
@@ -70,8 +70,38 @@ TEST_CASE("a wrong field is named") {
     CHECK_THAT(error_of("0123456789abcdef", "0000000000000000"), ContainsSubstring("field history"));
     CHECK_THAT(error_of("\"first_lsn\": 18446744073709551615", "\"first_lsn\": -1"),
                ContainsSubstring("field history"));
-    CHECK_THAT(error_of("\"format\": 1", "\"format\": 2"), ContainsSubstring("format 2"));
-    CHECK_THAT(identity_from_json("[]").error(), ContainsSubstring("object"));
+    CHECK_THAT(identity_from_json("[]").error().text, ContainsSubstring("object"));
+}
+
+TEST_CASE("an identity of another format is told from a damaged one") {
+    const auto text = identity_to_json(sample());
+    CHECK_FALSE(identity_from_json(replaced(text, "\"format\": 1", "\"format\": 3")).error().other_program);
+    const auto plain = replaced(text, "\"checksum\"", "\"something\"");
+    const auto other = identity_from_json(replaced(plain, "\"format\": 1", "\"format\": 3"));
+    CHECK_THAT(other.error().text, ContainsSubstring("format 3"));
+    CHECK(other.error().other_program);
+}
+
+TEST_CASE("no flipped bit of an identity or a marker changes what it says") {
+    const auto stored = sample();
+    const auto is_same = [&](const StoredIdentity& back) { return identity_to_json(back) == identity_to_json(stored); };
+    const auto text = identity_to_json(stored);
+    const Marker marker{stored.identity.volume, Role::kSlave};
+    const auto line = to_text(marker);
+    for (std::size_t bit = 0; bit < text.size() * 8; ++bit) {
+        auto flipped = text;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        const auto back = identity_from_json(flipped);
+        CAPTURE(bit);
+        if (back) CHECK(is_same(*back));
+    }
+    for (std::size_t bit = 0; bit < line.size() * 8; ++bit) {
+        auto flipped = line;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        CAPTURE(bit);
+        CHECK_FALSE(parse_marker(flipped));
+    }
+    CHECK(parse_marker("volume " + stored.identity.volume.text() + " slave\n"));
 }
 
 TEST_CASE("a history that goes backwards is refused") {

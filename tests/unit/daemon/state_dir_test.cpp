@@ -98,7 +98,7 @@ TEST_CASE("what was saved is there at the next start, and DIR is marked") {
             REQUIRE((*again)->save(identity));
             CHECK((*again)->identity().clean_stop);
         }
-        CHECK(home.text("data/.tdfs/volume") == "volume " + identity.volume.text() + " master\n");
+        CHECK_THAT(home.text("data/.tdfs/volume"), ContainsSubstring("volume " + identity.volume.text() + " master "));
         CHECK((*home.start(Role::kMaster, elsewhere))->identity().clean_stop);
     }
 }
@@ -176,18 +176,48 @@ TEST_CASE("a volume whose state is elsewhere is not started anew when --state-di
     CHECK(home.start(Role::kMaster, true));
 }
 
-TEST_CASE("a damaged identity or marker is an error in words and stays as it is") {
+TEST_CASE("of a damaged identity and its marker each is made good by the other, and without both it is refused") {
     const Home home;
-    make_volume(home, identity_of(Role::kMaster));
+    const auto identity = identity_of(Role::kSlave);
+    make_volume(home, identity);
     const auto good = home.text("data/.tdfs/identity.json");
+    const auto line = home.text("data/.tdfs/volume");
 
     home.write("data/.tdfs", "identity.json", "{\"format\":");
-    CHECK_THAT(home.refusal(Role::kMaster), ContainsSubstring("/the/data/.tdfs/identity.json is damaged"));
-    CHECK(home.text("data/.tdfs/identity.json") == "{\"format\":");
-
+    {
+        auto opened = home.start(Role::kSlave);
+        REQUIRE(opened);
+        CHECK((*opened)->healed().size() == 1);
+        CHECK((*opened)->identity().volume == identity.volume);
+        CHECK((*opened)->identity().history.empty());
+        CHECK((*opened)->identity().resyncing);
+        CHECK((*opened)->identity().unsure);
+    }
+    CHECK(home.refusal(Role::kMaster) != "");
     home.write("data/.tdfs", "identity.json", good);
     home.write("data/.tdfs", "volume", "volume\n");
-    CHECK_THAT(home.refusal(Role::kMaster), ContainsSubstring("/the/data/.tdfs/volume is damaged"));
+    {
+        auto opened = home.start(Role::kSlave);
+        REQUIRE(opened);
+        CHECK((*opened)->healed().size() == 1);
+        REQUIRE((*opened)->save((*opened)->identity()));
+    }
+    CHECK(home.text("data/.tdfs/volume") == line);
+
+    home.write("data/.tdfs", "identity.json", "{\"format\":");
+    home.write("data/.tdfs", "volume", "volume\n");
+    CHECK_THAT(home.refusal(Role::kSlave), ContainsSubstring("/the/data/.tdfs/identity.json is damaged"));
+    CHECK(home.text("data/.tdfs/identity.json") == "{\"format\":");
+    CHECK(home.text("data/.tdfs/volume") == "volume\n");
+}
+
+TEST_CASE(
+    "where the state is elsewhere a damaged marker is not written over, and the refusal says what belongs there") {
+    const Home home;
+    make_volume(home, identity_of(Role::kMaster), true);
+    const auto line = home.text("data/.tdfs/volume");
+    home.write("data/.tdfs", "volume", "volume\n");
+    CHECK_THAT(home.refusal(Role::kMaster, true), ContainsSubstring(line.substr(0, line.size() - 1)));
     CHECK(home.text("data/.tdfs/volume") == "volume\n");
 }
 
@@ -198,6 +228,7 @@ TEST_CASE("a crash between the writes of the first save is no damage") {
     auto text = home.text("state/identity.json");
     const std::string marked = "\"marked\": true";
     text.replace(text.find(marked), marked.size(), "\"marked\": false");
+    text.replace(text.find("\"checksum\""), 10, "\"not used\"");
     home.write("state", "identity.json", text);
     std::filesystem::remove(home.data() / ".tdfs" / "volume");
 
@@ -205,7 +236,7 @@ TEST_CASE("a crash between the writes of the first save is no damage") {
     REQUIRE(opened);
     CHECK((*opened)->identity().volume == identity.volume);
     REQUIRE((*opened)->save((*opened)->identity()));
-    CHECK(home.text("data/.tdfs/volume") == "volume " + identity.volume.text() + " master\n");
+    CHECK_THAT(home.text("data/.tdfs/volume"), ContainsSubstring("volume " + identity.volume.text() + " master "));
 }
 
 TEST_CASE("a slave gets its volume later, and keeps it") {

@@ -1,4 +1,6 @@
 // What becomes of reservations that a killed process left open.
+#include <map>
+
 #include "tests/unit/journal/support.hpp"
 
 namespace tdfs::test {
@@ -58,6 +60,47 @@ TEST_CASE("each reservation in flight is offered once, in order, with its intent
     const auto again = open_journal(dir.fd(), kSmall, Lsn(), true, resolve);
     CHECK(offered.empty());
     CHECK(texts(*again).size() == 6);
+}
+
+TEST_CASE("no flipped bit of a reservation in flight is resolved as another one, or forgotten in silence") {
+    const TempDir dir;
+    in_killed_process([&] {
+        const auto journal = child_journal(dir).release();
+        return put(*journal, "a") && leave_open(*journal, 16, "intent") && put(*journal, "b");
+    });
+    std::map<std::filesystem::path, std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(journal_path(dir))) {
+        files[entry.path()] = slurp(entry.path());
+    }
+    const auto table = journal_path(dir) / "inflight";
+    const std::size_t header = 48, at = 64, intent = 6;
+    for (std::size_t bit = 0; bit < (at + intent) * 8; ++bit) {
+        if (bit >= header * 8 && bit < at * 8) continue;  // nothing is kept there
+        for (const auto& [path, content] : files) spill(path, content);
+        auto flipped = files[table];
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        spill(table, flipped);
+        CAPTURE(bit);
+        const auto journal =
+            open_journal(dir.fd(), kSmall, Lsn(), true, [&](const InFlight&) { return to_bytes("x"); });
+        REQUIRE(journal->open_report().resolved == 0);
+        REQUIRE(journal->open_report().lost_reservations == 1);
+    }
+}
+
+TEST_CASE("a flipped bit in a free slot is no reservation") {
+    const TempDir dir;
+    in_killed_process([&] { return put(*child_journal(dir).release(), "a"); });
+    const auto table = journal_path(dir) / "inflight";
+    const auto good = slurp(table);
+    for (std::size_t bit = 0; bit < 64 * 8; ++bit) {
+        auto flipped = good;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        spill(table, flipped);
+        const auto journal = open_journal(dir.fd());
+        REQUIRE(journal->open_report().lost_reservations == 0);
+        REQUIRE(texts(*journal) == std::vector<std::string>{"a"});
+    }
 }
 
 TEST_CASE("without a resolver the places become void") {

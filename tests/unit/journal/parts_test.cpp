@@ -121,6 +121,40 @@ TEST_CASE("marks of a wrong size or content are made anew") {
     }
 }
 
+TEST_CASE("no flipped bit of the marks makes other marks of them") {
+    const TempDir dir;
+    {
+        auto marks = Marks::open(dir.fd());
+        REQUIRE(marks);
+        marks->begin(Lsn(5000), Lsn(3000));
+    }
+    const std::string good = slurp(dir.path() / "marks");
+    for (std::size_t bit = 0; bit < 24 * 8; ++bit) {
+        std::string flipped = good;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        spill(dir.path() / "marks", flipped);
+        const auto marks = Marks::open(dir.fd());
+        REQUIRE(marks);
+        CAPTURE(bit);
+        CHECK(marks->found().unreadable);
+        CHECK_FALSE(marks->found().committed);
+    }
+}
+
+TEST_CASE("marks that are damaged while they are open are made anew") {
+    const TempDir dir;
+    auto marks = Marks::open(dir.fd());
+    REQUIRE(marks);
+    marks->begin(Lsn(5000), Lsn(3000));
+    std::string page = slurp(dir.path() / "marks");
+    std::fstream file(dir.path() / "marks", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(8);
+    file.put(static_cast<char>(page[8] ^ 1));
+    file.close();
+    marks->note_committed(Lsn(4000));
+    CHECK(Marks::open(dir.fd())->found().committed == Lsn(4000));
+}
+
 TEST_CASE("a scanner finds frames of any size and nothing else") {
     const TempDir dir;
     auto segment = create_segment(dir.fd(), Lsn(1000));

@@ -20,7 +20,7 @@ Master::Master(bool compress) {
     nodes = std::make_unique<NodeTable>(backing.fd(), stat_fd(backing.fd()).value(), 64);
     mutator = std::make_unique<Mutator>(*journal, compress);
     settler = std::make_unique<Settler>(locks, *nodes, *mutator, *journal);
-    REQUIRE(settler->open(state.fd(), Lsn(0)));
+    REQUIRE(settler->open(state.fd(), Lsn(0), Lsn(0)));
     fs = std::make_unique<FileSystem>(backing.fd(), locks, *nodes, *mutator, *settler, *journal);
 }
 

@@ -11,7 +11,7 @@ Lsn lsn(Random& random) { return Lsn(random.number()); }
 
 VolumeId volume(Random& random) { return random.coin() ? VolumeId::random() : VolumeId(); }
 
-ReplicaState state(Random& random) { return static_cast<ReplicaState>(random.below(5)); }
+ReplicaState state(Random& random) { return static_cast<ReplicaState>(random.below(6)); }
 
 Hello hello(Random& random) {
     Hello m;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include "tests/unit/slave/fixture.hpp"
@@ -98,6 +99,53 @@ TEST_CASE("a damaged state file is not believed") {
     const auto state = open_state(dir);
     CHECK(state->found() == AppliedState::Found::kUnusable);
     CHECK_FALSE(state->valid());
+}
+
+TEST_CASE("no flipped bit of the state file makes another position or note of it") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        state->advance(Lsn(200), 6);
+        state->advance(Lsn(333), 7);
+        state->start(Lsn(333), {11, 12});
+    }
+    const std::string good = get(dir / "applied");
+    int refused = 0;
+    for (std::size_t bit = 0; bit < 400 * 8; ++bit) {
+        std::string flipped = good;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        put(dir / "applied", flipped);
+        CAPTURE(bit);
+        const auto state = open_state(dir);
+        if (!state->valid()) {
+            ++refused;
+            continue;
+        }
+        if (state->found() == AppliedState::Found::kEarlierBoot) {  // its boot id was flipped: the checkpoint is told
+            REQUIRE(state->point().lsn == Lsn(100));
+            continue;
+        }
+        REQUIRE(state->point().lsn == Lsn(333));
+        REQUIRE(state->point().count == 2);
+        REQUIRE(state->started(Lsn(333)));
+        REQUIRE(state->started(Lsn(333))->other_ino == 12);
+    }
+    CHECK(refused > 500);
+}
+
+TEST_CASE("what happens to the state file while it is open changes nothing that is told") {
+    const TempDir dir;
+    const auto state = open_state(dir);
+    need(state->reset({Lsn(100), 5, 0}));
+    state->advance(Lsn(200), 6);
+    std::fstream file(dir / "applied", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(64);
+    file << std::string(300, '\xff');
+    file.close();
+    CHECK(state->valid());
+    CHECK(state->point().lsn == Lsn(200));
+    CHECK(state->durable_point().lsn == Lsn(100));
 }
 
 TEST_CASE("a checkpoint that does not verify after a power loss is not believed") {

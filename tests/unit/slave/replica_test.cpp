@@ -46,6 +46,7 @@ struct World {
         hello.format = format_hash();
         hello.volume = VolumeId::random();
         hello.history = {{kEpoch, Lsn(kStart)}};
+        hello.tail = Lsn(1ull << 40);
         hello.name = "master";
         options.name = "slave";
         options.spool = small_spool();

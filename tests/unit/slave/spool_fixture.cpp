@@ -38,14 +38,19 @@ std::unique_ptr<Journal> open_spool(int state_dir, Lsn first) {
     return std::move(*spool);
 }
 
-ReplayBench::ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options)
+ReplayBench::ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options,
+                         const std::optional<DeleteLimit>& limit)
     : root_fd_(open_dir(root)), state_fd_(open_dir(state_dir)) {
     state_ = need(AppliedState::open(state_fd_.get(), "boot"));
     if (!state_->valid()) need(state_->reset({}));
     spool_ = open_spool(state_fd_.get());
     applier_ = std::make_unique<Applier>(root_fd_.get(), *state_, std::move(options));
     REQUIRE(applier_->prepare().has_value());
-    replayer_ = std::make_unique<Replayer>(*spool_, *state_, *applier_, [this] { ++told_; });
+    brake_ = need(Brake::open(state_fd_.get(), limit, [this](std::uint64_t enough) {
+        return count_objects(root_fd_.get(), "", enough, kStateName);
+    }));
+    replayer_ = std::make_unique<Replayer>(*spool_, *state_, *applier_, *brake_, [this] { ++told_; });
+    brake_->on_change([this] { replayer_->wake(); });
 }
 
 ReplayBench::~ReplayBench() {

@@ -28,11 +28,13 @@ std::unique_ptr<Journal> open_spool(int state_dir, Lsn first = Lsn(0));
 // One run of a daemon's replay: spool, state, applier and replayer on a replica directory.
 class ReplayBench {
   public:
-    ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options = {});
+    ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options = {},
+                const std::optional<DeleteLimit>& limit = {});
     ~ReplayBench();
     Journal& spool() { return *spool_; }
     AppliedState& state() { return *state_; }
     Replayer& replayer() { return *replayer_; }
+    Brake& brake() { return *brake_; }
     [[nodiscard]] int root_fd() const { return root_fd_.get(); }
     void receive(const Record& r);
     void receive(const std::vector<Bytes>& records);
@@ -44,6 +46,7 @@ class ReplayBench {
     std::unique_ptr<AppliedState> state_;
     std::unique_ptr<Journal> spool_;
     std::unique_ptr<Applier> applier_;
+    std::unique_ptr<Brake> brake_;
     std::atomic<int> told_{0};
     std::unique_ptr<Replayer> replayer_;
 };

@@ -237,7 +237,8 @@ void eventually(const std::function<bool()>& so) {
 }
 
 Publisher::MakeResponder responders(TestJournal& journal) {
-    return [&journal](const std::string& /*reason*/) { return std::make_unique<FakeResponder>(*journal); };
+    return
+        [&journal](const std::string& /*reason*/, bool /*full*/) { return std::make_unique<FakeResponder>(*journal); };
 }
 
 }  // namespace tdfs::test

@@ -73,7 +73,8 @@ TEST_CASE("states that are no prefix are resynced wherever they stand") {
     for (const std::uint64_t lsn : {0, 100, 350, 400, 999}) {
         REQUIRE(decide(at(kC, lsn, ReplicaState::kFresh)).reason == "fresh replica");
         REQUIRE(decide(at(kC, lsn, ReplicaState::kResyncing)).reason == "an earlier resync was not finished");
-        REQUIRE(decide(at(kC, lsn, ReplicaState::kDamaged)).reason == "spool damaged");
+        REQUIRE(decide(at(kC, lsn, ReplicaState::kDamaged)).reason ==
+                "its spool or its state is damaged (its log says where)");
         for (const auto state : {ReplicaState::kFresh, ReplicaState::kResyncing, ReplicaState::kDamaged}) {
             REQUIRE_FALSE(decide(at(kC, lsn, state)).resume.has_value());
         }

@@ -1,0 +1,215 @@
+// What holds a replica back: a word, too many deletions, a full disk. Nothing is lost, nobody else is held back.
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/e2e/harness/cluster.hpp"
+#include "tests/e2e/harness/scale.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/tree_compare.hpp"
+
+using namespace tdfs::e2e;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+void write_to(const std::string& path, const std::string& text) {
+    std::ofstream file(path, std::ios::binary);
+    file << text;
+    file.close();
+    REQUIRE(file);
+}
+
+Ran slave_ctl(const Cluster& cluster, const std::string& command, std::size_t i = 0) {
+    return run({program("tdfsctl"), "-m", cluster.replica(i), command});
+}
+
+bool has(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+void make_files(const Cluster& cluster, const std::string& dir, int count) {
+    REQUIRE(mkdir((cluster.mount() + "/" + dir).c_str(), 0755) == 0);
+    for (int i = 0; i < count; i++) {
+        write_to(cluster.mount() + "/" + dir + "/" + std::to_string(i), "text");
+    }
+}
+
+void remove_files(const Cluster& cluster, const std::string& dir, int from, int to) {
+    for (int i = from; i < to; i++) {
+        REQUIRE(unlink((cluster.mount() + "/" + dir + "/" + std::to_string(i)).c_str()) == 0);
+    }
+}
+
+int count_files(const std::string& dir) { return std::stoi(run({"sh", "-c", "ls -A \"$1\" | wc -l", "sh", dir}).out); }
+
+}  // namespace
+
+TEST_CASE("a paused slave receives and applies nothing, over restarts too, and goes on when it is told") {
+    Cluster cluster({.slaves = 2});
+    CHECK(cluster.ctl({"pause"}).status == 1);
+    REQUIRE(slave_ctl(cluster, "pause").status == 0);
+    write_to(cluster.mount() + "/file", "content");
+    cluster.drain({1});
+    const auto tail = cluster.master_status().at("tail").get<std::uint64_t>();
+    REQUIRE(eventually([&] { return cluster.slave_status().at("received").get<std::uint64_t>() >= tail; }));
+    CHECK_FALSE(has(cluster.replica() + "/file"));
+    CHECK(cluster.slave_status().at("state") == "paused");
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "paused"; }));
+    CHECK_THAT(cluster.peer().at("detail").get<std::string>(), ContainsSubstring("tdfsctl resume"));
+    const bool killed = GENERATE(false, true);
+    killed ? cluster.kill_slave() : cluster.stop_slave();
+    cluster.start_slave();
+    write_to(cluster.mount() + "/more", "content");
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "paused"; }));
+    CHECK_FALSE(has(cluster.replica() + "/file"));
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 1);  // the first
+}
+
+TEST_CASE("applying pauses before the first deletion that is too many") {
+    Cluster cluster({.slave_args = {"--delete-limit", "10/3600"}});
+    make_files(cluster, "dir", 40);
+    cluster.drain();
+    remove_files(cluster, "dir", 0, 10);
+    cluster.drain();
+    CHECK(count_files(cluster.replica() + "/dir") == 30);
+    write_to(cluster.mount() + "/dir/new", "x");
+    // A rename onto something takes a name away, too.
+    REQUIRE(rename((cluster.mount() + "/dir/new").c_str(), (cluster.mount() + "/dir/39").c_str()) == 0);
+    remove_files(cluster, "dir", 10, 39);
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "paused"; }));
+    const auto detail = cluster.peer().at("detail").get<std::string>();
+    CHECK_THAT(detail, ContainsSubstring("--delete-limit 10/3600") && ContainsSubstring("rename") &&
+                           ContainsSubstring("10 deletions") && ContainsSubstring("since 2"));
+    CHECK(cluster.slave_status().at("state") == "paused");
+    CHECK_THAT(cluster.slave_log(), ContainsSubstring("replay paused"));
+    CHECK(count_files(cluster.replica() + "/dir") == 31);
+    cluster.kill_slave();
+    cluster.start_slave();
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "paused"; }));
+    CHECK(count_files(cluster.replica() + "/dir") == 31);
+    const auto tail = cluster.master_status().at("tail").get<std::uint64_t>();
+    REQUIRE(eventually([&] { return cluster.slave_status().at("received").get<std::uint64_t>() >= tail; }));
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("a share of the replica may be the limit") {
+    Cluster cluster({.slave_args = {"--delete-limit", "10%"}});
+    make_files(cluster, "dir", 99);  // with the directory 100
+    cluster.drain();
+    remove_files(cluster, "dir", 0, 10);
+    cluster.drain();
+    remove_files(cluster, "dir", 10, 12);
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "paused"; }));
+    CHECK(count_files(cluster.replica() + "/dir") == 89);
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+TEST_CASE("a resync that would remove too much waits, too") {
+    Cluster cluster({.slave_args = {"--delete-limit", "10/3600"}});
+    make_files(cluster, "dir", 40);
+    cluster.drain();
+    cluster.stop_slave();
+    for (int i = 0; i < 40; i++) {
+        REQUIRE(unlink((cluster.mount() + "/dir/" + std::to_string(i)).c_str()) == 0);
+    }
+    std::filesystem::remove(cluster.replica() + "/.tdfs/applied");  // so that a resync is needed
+    cluster.start_slave();
+    REQUIRE(eventually(
+        [&] { return cluster.peer().at("detail").get<std::string>().find("--delete-limit") != std::string::npos; }));
+    CHECK(count_files(cluster.replica() + "/dir") == 30);
+    cluster.stop_slave();
+    cluster.start_slave();
+    REQUIRE(eventually(
+        [&] { return cluster.peer().at("detail").get<std::string>().find("--delete-limit") != std::string::npos; }));
+    CHECK(count_files(cluster.replica() + "/dir") == 30);
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+}
+
+namespace {
+
+// The replicas' file system for one test: small, and gone with it.
+class SmallDisk {
+  public:
+    SmallDisk(std::string at, const std::string& size) : at_(std::move(at)) {
+        REQUIRE(mount("tmpfs", at_.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0);
+    }
+    ~SmallDisk() { umount2(at_.c_str(), MNT_DETACH); }
+    SmallDisk(const SmallDisk&) = delete;
+    SmallDisk& operator=(const SmallDisk&) = delete;
+
+  private:
+    const std::string at_;
+};
+
+}  // namespace
+
+TEST_CASE("a replica on a full disk waits and says so, receives on, and goes on by itself when there is room") {
+    const Scratch spool;
+    Cluster cluster(
+        {.slaves = 2, .slave_args = {"--spool-limit", "16M", "--segment-bytes", "8388800"}, .start = false});
+    const SmallDisk disk(cluster.replica(), "64M");
+    const bool spool_elsewhere = GENERATE(true, false);
+    if (spool_elsewhere) {
+        const std::string journal = cluster.replica() + "/.tdfs/journal";
+        std::filesystem::create_directories(journal);
+        REQUIRE(mount(spool.path().c_str(), journal.c_str(), nullptr, MS_BIND, nullptr) == 0);
+    }
+    cluster.start_slave(0);
+    cluster.start_slave(1);
+    cluster.start_master();
+    cluster.wait_streaming();
+    const std::string filler = cluster.replica() + "/.tdfs/filler";
+    const auto room = std::filesystem::space(cluster.replica()).available;
+    write_to(filler, std::string(room - (5U << 20), 'f'));
+    const std::string chunk(1 << 20, 'c');
+    for (int i = 0; i < 8; i++) {
+        write_to(cluster.mount() + "/file" + std::to_string(i), chunk);
+    }
+    cluster.drain({1});  // nobody else is held back
+    REQUIRE(eventually([&] { return cluster.peer(0).at("state") != "streaming"; }));
+    INFO(cluster.peer(0).dump());
+    CHECK_THAT(cluster.peer(0).at("detail").get<std::string>(), ContainsSubstring("No space left"));
+    CHECK_THAT(cluster.slave_log(0), ContainsSubstring("No space left"));
+    if (spool_elsewhere) {
+        CHECK(cluster.peer(0).at("state") == "stalled");
+        const auto tail = cluster.master_status().at("tail").get<std::uint64_t>();
+        CHECK(eventually([&] { return cluster.peer(0).at("received").get<std::uint64_t>() >= tail; }));
+    }
+    REQUIRE(unlink(filler.c_str()) == 0);
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer(0).at("resyncs") == 1);  // the first
+    cluster.stop_slave(0);
+}
+
+TEST_CASE("a paused slave's spool stays within its limit, and neither the master nor others notice") {
+    Cluster cluster({.slaves = 2, .slave_args = {"--spool-limit", "4M", "--segment-bytes", "8388800"}});
+    REQUIRE(slave_ctl(cluster, "pause").status == 0);
+    const std::string chunk(1 << 20, 'c');
+    for (int i = 0; i < 40; i++) {
+        write_to(cluster.mount() + "/file" + std::to_string(i), chunk);
+    }
+    cluster.drain({1});
+    const auto status = cluster.slave_status();
+    CHECK(status.at("received").get<std::uint64_t>() - status.at("applied").get<std::uint64_t>() < (8U << 20));
+    CHECK(status.at("spool_bytes").get<std::uint64_t>() < (32U << 20));
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("connects") == 1);
+    CHECK(cluster.peer().at("resyncs") == 1);  // the first
+}
