@@ -13,9 +13,9 @@ namespace tdfs {
 
 namespace {
 
-constexpr const char* kFileName = "pause";
-constexpr std::size_t kMaxFileBytes = 64 * 1024;
-constexpr std::size_t kMaxShownBytes = 512;  // of a path in a message
+constexpr const char* kPauseFile = "pause";
+constexpr std::size_t kMaxPauseBytes = 64 * 1024;
+constexpr std::size_t kMaxNamedBytes = 512;  // of a path in a message
 
 std::string time_text(std::uint64_t time_ns) {
     const auto seconds = static_cast<std::time_t>(time_ns / 1'000'000'000);
@@ -50,7 +50,7 @@ Brake::Brake(int state_dir, const std::optional<DeleteLimit>& limit, DeleteCount
 Result<std::unique_ptr<Brake>, std::string> Brake::open(int state_dir, const std::optional<DeleteLimit>& limit,
                                                         DeleteCount::Objects objects) {
     std::unique_ptr<Brake> brake(new Brake(state_dir, limit, std::move(objects)));
-    const auto raw = read_file(state_dir, kFileName, kMaxFileBytes);
+    const auto raw = read_file(state_dir, kPauseFile, kMaxPauseBytes);
     if (!raw && raw.error().value() == ENOENT) return brake;
     const auto read = raw ? read_checked_text(as_text(*raw)) : CheckedJson{};
     auto& kept = brake->kept_;
@@ -68,7 +68,7 @@ Result<std::unique_ptr<Brake>, std::string> Brake::open(int state_dir, const std
     if (!raw || !read.is_whole || kept.since_ns == 0) {
         kept = Kept{};
         brake->trip(
-            std::string("the state file ") + kFileName + " is damaged, and nobody can tell whether it was paused",
+            std::string("the state file ") + kPauseFile + " is damaged, and nobody can tell whether it was paused",
             false);
     }
     brake->paused_ = !kept.why.empty();
@@ -88,8 +88,8 @@ Result<void, std::string> Brake::save() {
                                        {"by_limit", kept_.by_limit},
                                        {"released_to", kept_.released_to.bytes()},
                                        {"resync_released", kept_.resync_released}});
-    if (auto done = replace_file(state_dir_, kFileName, as_bytes(text)); !done) {
-        return Unexpected("the state file " + std::string(kFileName) + " cannot be written: " + done.error().text());
+    if (auto done = replace_file(state_dir_, kPauseFile, as_bytes(text)); !done) {
+        return Unexpected("the state file " + std::string(kPauseFile) + " cannot be written: " + done.error().text());
     }
     return {};
 }
@@ -149,7 +149,7 @@ bool Brake::admit(const Record& r, Lsn lsn, std::uint64_t time_ns, const std::fu
     const std::lock_guard lock(mutex_);
     if (lsn < kept_.released_to || deletions_.admit(time_ns, 1)) return true;
     auto what = to_text(r);
-    if (what.size() > kMaxShownBytes) what = what.substr(0, kMaxShownBytes) + "...";
+    if (what.size() > kMaxNamedBytes) what = what.substr(0, kMaxNamedBytes) + "...";
     trip("--delete-limit " + limit_->text() + " would be exceeded by record " + std::to_string(lsn.bytes()) + " (" +
              what + "), " + std::to_string(deletions_.counted()) + " deletions came before it and " + waiting() +
              " wait with it",
@@ -164,7 +164,7 @@ bool Brake::admit_removal(const std::string& path, std::uint64_t objects) {
     if (!kept_.why.empty()) return false;
     if (kept_.resync_released || removals_.admit(wall_clock_ns(), objects)) return true;
     auto shown = printable(path);
-    if (shown.size() > kMaxShownBytes) shown = shown.substr(0, kMaxShownBytes) + "...";
+    if (shown.size() > kMaxNamedBytes) shown = shown.substr(0, kMaxNamedBytes) + "...";
     trip("--delete-limit " + limit_->text() + " would be exceeded by the resync, which is about to remove " + shown +
              " (objects: " + std::to_string(objects) + ") after " + std::to_string(removals_.counted()) + " others",
          true);

@@ -9,7 +9,7 @@ namespace tdfs {
 namespace {
 
 constexpr std::uint64_t kMostSeconds = 366ull * 24 * 3600;
-constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::uint64_t kNsOfSecond = 1'000'000'000;
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
@@ -54,7 +54,7 @@ std::optional<DeleteLimit> parse_delete_limit(std::string_view text) {
 DeleteCount::DeleteCount(const DeleteLimit& limit, Objects objects)
     : limit_(limit),
       objects_(std::move(objects)),
-      step_ns_(std::max<std::uint64_t>(1, limit.seconds * kSecondNs / kSteps)) {}
+      step_ns_(std::max<std::uint64_t>(1, limit.seconds * kNsOfSecond / kSteps)) {}
 
 void DeleteCount::clear() {
     steps_.fill(0);

@@ -232,7 +232,7 @@ TEST_CASE("a path touched in too many places is touched everywhere") {
 
 TEST_CASE("a replica's state is one of the known") {
     auto ack = encode(Ack());
-    ack[24] = std::byte{5};
+    ack[24] = std::byte{6};
     CHECK_FALSE(decode_Ack(ack));
     CHECK(std::string(to_text(ReplicaState::kStreaming)) == "streaming");
 }

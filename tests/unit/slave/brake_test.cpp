@@ -20,16 +20,9 @@ std::uint64_t no_objects(std::uint64_t) { return 0; }
 std::string some() { return "some"; }
 
 std::unique_ptr<Brake> open_brake(const TempDir& dir, const std::optional<DeleteLimit>& l = {}) {
-    const OwnFd fd = open_dir(dir.path());
     static std::vector<OwnFd> kept;
     kept.push_back(open_dir(dir.path()));
     return need(Brake::open(kept.back().get(), l, no_objects));
-}
-
-UnlinkRecord unlink_of(std::string_view path) {
-    UnlinkRecord r;
-    r.path = path;
-    return r;
 }
 
 }  // namespace
