@@ -208,6 +208,40 @@ TEST_CASE("what was received and not applied is applied after a restart") {
     CHECK(exists(w.root + "/b"));
 }
 
+TEST_CASE("a stream of a history on which the replica's position does not lie is refused") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    const auto at = w.replica->spool().tail();
+    Hello other = w.hello;
+    other.history = {{Epoch(0x2222), Lsn(kStart)}};
+    CHECK_FALSE(w.replica->resume(other, {{Epoch(0x2222), at}}).has_value());
+    Hello behind = w.hello;
+    behind.tail = Lsn(kStart);
+    CHECK_FALSE(w.replica->resume(behind, {{kEpoch, at}}).has_value());
+    need(w.replica->resume(w.hello, {{kEpoch, at}}));
+}
+
+TEST_CASE("a paused replica receives and applies nothing, and no resync changes it") {
+    World w;
+    w.resync();
+    need(w.replica->pause());
+    w.receive(file_at("a"));
+    CHECK(w.replica->ack().state == ReplicaState::kPaused);
+    CHECK(w.replica->ack().received > w.replica->ack().applied);
+    const auto requester = w.replica->start_resync(w.hello, ResyncStart{"test", false, Lsn(kStart)});
+    REQUIRE(requester);
+    CHECK_THAT(requester->failed(), Catch::Matchers::ContainsSubstring("tdfsctl resume"));
+    CHECK(w.replica->ack().state == ReplicaState::kPaused);
+    CHECK_FALSE(exists(w.root + "/a"));
+    w.kill();
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kPaused);
+    need(w.replica->resume_applying());
+    w.wait_applied();
+    CHECK(exists(w.root + "/a"));
+}
+
 TEST_CASE("a new epoch is taken over with the resume that tells of it") {
     World w;
     w.resync();
@@ -239,12 +273,12 @@ TEST_CASE("after a power loss a resync is needed, whatever happens before it") {
     SECTION("after a kill") {
         w.kill();
         w.start();
-        CHECK(w.welcome().state == ReplicaState::kResyncing);
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
     }
     SECTION("after a stop") {
         w.stop();
         w.start();
-        CHECK(w.welcome().state == ReplicaState::kResyncing);
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
     }
     w.resync();
     CHECK(w.welcome().state == ReplicaState::kStreaming);
