@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Times the same jobs on the bare directory, on tdfs and on other programs, side by side, and prints one table.
+
+Rounds are interleaved: in each round each system does each job once, so that what else the machine does hits all alike.
+Medians and ratios to the bare directory count; absolute figures are this machine's, now. See README.md.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import jobs
+import report
+import systems
+
+
+NEVER = float("inf")
+
+
+def measure(system, job):
+    """One row: seconds of the writer, seconds until the replicas are identical (inf: never), bytes on the wire, CPU, memory."""
+    job.prepare(system.path)
+    if not system.wait_identical():
+        return {"writer": NEVER, "identical": NEVER}
+    wire, cpu = system.wire_bytes(), {n: c for n, (c, _) in system.figures().items()}
+    begin = time.monotonic()
+    seconds = job.run(system.path)
+    if seconds is None:
+        seconds = time.monotonic() - begin
+    row = {"writer": seconds}
+    if job.changes and system.replicas:
+        identical = system.wait_identical()
+        row["identical"] = time.monotonic() - begin if identical else NEVER
+        if wire is not None:
+            row["wire"] = system.wire_bytes() - wire
+    for name, (used, peak) in system.figures().items():
+        row["cpu " + name] = used - cpu.get(name, 0)
+        row["peak " + name] = peak
+    return row
+
+
+def measure_delay(load, system, count):
+    if not isinstance(system, systems.Tdfs) or len(system.replicas) != 1:
+        return None
+    got = subprocess.run([load, "delay", system.path, str(count), system.replicas[0]], check=True, capture_output=True, text=True)
+    return [float(v) for v in got.stdout.split()]
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default=os.path.join(here, "../../build/release/bin"), help="where the programs are")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for all sizes")
+    parser.add_argument("--systems", help="names with ; between (see --list)")
+    parser.add_argument("--jobs", help="beginnings of names with ; between (see --list)")
+    parser.add_argument("--dir", default="/var/tmp", help="where the directories are made")
+    parser.add_argument("--out", default="bench", help="bench.tsv and bench.svg, by this name")
+    parser.add_argument("--list", action="store_true", help="what there is to measure")
+    options = parser.parse_args()
+    binaries = os.path.abspath(options.bin)
+    load = os.path.join(binaries, "tests/load")
+
+    available = systems.available(binaries)
+    work = tempfile.mkdtemp(prefix="tdfs-bench-", dir=options.dir)
+    try:
+        tools = os.path.join(work, "tools")
+        os.mkdir(tools)
+        all_jobs = jobs.all_jobs(load, tools, options.scale)
+        if options.list:
+            print("systems:", *available, "jobs:", *(j.name for j in all_jobs), sep="\n  ")
+            return 0
+        if os.geteuid() != 0 or not os.access(load, os.X_OK):
+            parser.error("run as root, after a build with tests (cmake --preset release && cmake --build build/release)")
+        wanted = options.systems.split(";") if options.systems else list(available)
+        if unknown := [w for w in wanted if w not in available]:
+            parser.error(f"no such system: {unknown[0]} (see --list)")
+        if options.jobs:
+            starts = tuple(options.jobs.split(";"))
+            all_jobs = [j for j in all_jobs if j.name.startswith(starts)]
+            if not all_jobs:
+                parser.error("no job begins like that (see --list)")
+        jobs.prepare_tools(tools, options.scale)
+
+        table = report.Table()
+        for number in range(options.rounds):
+            for job in all_jobs:
+                for name in wanted:
+                    print(f"round {number + 1}/{options.rounds}: {job.name}: {name}".ljust(78), end="\r", file=sys.stderr, flush=True)
+                    system = available[name](tempfile.mkdtemp(prefix="run-", dir=work))
+                    try:
+                        table.add(job.name, name, measure(system, job))
+                    finally:
+                        system.stop()
+            for name in wanted:
+                system = available[name](tempfile.mkdtemp(prefix="run-", dir=work))
+                try:
+                    if delay := measure_delay(load, system, max(100, int(2000 * options.scale))):
+                        table.add("delay", name, {"median us": delay[0], "p99 us": delay[1]})
+                finally:
+                    system.stop()
+        print(" " * 78, end="\r", file=sys.stderr)
+        print(table.text())
+        table.write_tsv(options.out + ".tsv")
+        table.write_svg(options.out + ".svg")
+        print(f"every figure is in {options.out}.tsv, the picture in {options.out}.svg")
+        return 0
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
