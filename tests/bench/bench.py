@@ -30,7 +30,7 @@ def measure(system, job):
     wire, cpu = system.wire_bytes(), {n: c for n, (c, _) in system.figures().items()}
     begin = time.monotonic()
     seconds = job.run(system.path)
-    if seconds is None:
+    if not isinstance(seconds, float):
         seconds = time.monotonic() - begin
     row = {"writer": seconds}
     if job.changes and system.replicas:

@@ -10,7 +10,7 @@ from typing import Callable
 @dataclass
 class Job:
     name: str
-    run: Callable  # (directory) -> seconds, or None: measured from outside
+    run: Callable  # (directory) -> seconds, or anything else: measured from outside
     prepare: Callable = lambda directory: None
     changes: bool = True
 
