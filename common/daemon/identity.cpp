@@ -5,6 +5,7 @@
 #include "common/daemon/checked_json.hpp"
 #include "common/daemon/hex.hpp"
 #include "proto/bytes.hpp"
+#include "proto/checksum.hpp"
 
 namespace tdfs {
 
