@@ -71,10 +71,18 @@ class Look {
         if (names_.ino(r.new_path) != intent_.ino) return false;
         return r.exchange ? names_.ino(r.path) == intent_.other_ino : names_.ino(r.path) != intent_.ino;
     }
+    // A write fills its range from the beginning, so what it did ends at the first hole. Beyond, zeros in a record would only
+    // allocate on the replicas what is a hole here.
     bool operator()(WriteRecord& r) const {
         const auto fd = object(r.path, O_RDONLY);
         if (!fd) return false;
-        data_.resize(intent_.data_bytes);
+        std::uint64_t bytes = 0;
+        const auto first = [&](std::uint64_t, std::uint64_t length, bool is_data) {
+            if (is_data) bytes = length;
+            return false;
+        };
+        if (!visit_extents(fd->get(), r.offset, r.offset + intent_.data_bytes, first) || bytes == 0) return false;
+        data_.resize(bytes);
         const auto read = read_some(fd->get(), data_, r.offset);
         if (!read || *read == 0) return false;
         data_.resize(*read);

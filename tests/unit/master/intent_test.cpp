@@ -101,6 +101,20 @@ TEST_CASE("a rename in flight is told by inode numbers, also over an existing na
     CHECK(b.resolve(over, a, other) != "");
 }
 
+TEST_CASE("a write in flight that was not carried out does not fill a hole") {
+    Backing b;
+    b.file("f", "beginning");
+    const OwnFd fd(::openat(b.dir.fd(), "f", O_WRONLY));
+    REQUIRE(::ftruncate(fd.get(), 100'000) == 0);
+    const std::string data(20'000, 'd');
+    const WriteRecord r{{}, "f", 40'000, as_bytes(data)};
+    CHECK(b.resolve(r, b.ino("f")) == "");
+    REQUIRE(write_all(fd.get(), as_bytes(std::string(9000, 'd')), 40'000));  // in part
+    REQUIRE(b.resolve(r, b.ino("f")) != "");
+    CHECK(std::get<WriteRecord>(b.found).data.size() >= 9000);
+    CHECK(std::get<WriteRecord>(b.found).data.size() < 9000 + 4096);
+}
+
 TEST_CASE("a write in flight is recorded as the bytes that are there now") {
     Backing b;
     b.file("f", "0123456789");
