@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "common/journal/parity.hpp"
 #include "common/os/file.hpp"
 #include "proto/checksum.hpp"
 
@@ -52,7 +53,7 @@ struct AppliedState::Layout {
         Word lsn, time_ns, count, checksum;
     };
     struct Points {
-        Word generation;  // 0: none yet
+        Word generation;  // with parity; 0: none yet
         std::array<Point, 2> points;
     };
     std::uint64_t magic;
@@ -86,9 +87,10 @@ AppliedPoint load_current(const Points& of) {
 // The current point verifies, or there is none yet.
 template <class Points>
 bool is_whole(const Points& of) {
-    const auto generation = of.generation.load();
-    const auto& p = of.points[generation & 1];
-    return generation == 0 || p.checksum.load() == point_checksum(generation, load(p));
+    const auto generation = without_parity(of.generation.load());
+    if (!generation) return false;
+    const auto& p = of.points[*generation & 1];
+    return *generation == 0 || p.checksum.load() == point_checksum(*generation, load(p));
 }
 
 template <class Points>
@@ -98,7 +100,13 @@ void save_next(Points& of, std::uint64_t generation, const AppliedPoint& at) {
     p.time_ns.store(at.time_ns, std::memory_order_release);
     p.count.store(at.count, std::memory_order_release);
     p.checksum.store(point_checksum(generation, at), std::memory_order_release);
-    of.generation.store(generation, std::memory_order_release);
+    of.generation.store(with_parity(generation), std::memory_order_release);
+}
+
+// Of words that no flip has reached: own_, which is memory of this process.
+template <class Points>
+std::uint64_t next_generation(const Points& of) {
+    return without_parity(of.generation.load(std::memory_order_relaxed)).value_or(0) + 1;
 }
 
 Unexpected<std::string> trouble(const char* what, Errno e) {
@@ -199,7 +207,7 @@ void AppliedState::clear_started() {
 }
 
 void AppliedState::store(const AppliedPoint& at) {
-    const auto next = own_->applied.generation.load(std::memory_order_relaxed) + 1;
+    const auto next = next_generation(own_->applied);
     for (auto* to : {own_.get(), map_}) save_next(to->applied, next, at);
 }
 
@@ -209,7 +217,7 @@ void AppliedState::advance(Lsn end, std::uint64_t time_ns) {
 }
 
 Result<void, std::string> AppliedState::checkpoint(const AppliedPoint& at) {
-    const auto next = own_->durable.generation.load(std::memory_order_relaxed) + 1;
+    const auto next = next_generation(own_->durable);
     for (auto* to : {own_.get(), map_}) save_next(to->durable, next, at);
     return sync();
 }
