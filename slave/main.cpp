@@ -82,6 +82,7 @@ ReplicaOptions replica_options(const SlaveOptions& options) {
     r.name = host_name() + ":" + options.directory;
     r.spool_limit_bytes = options.spool_limit_bytes;
     r.spool.segment_bytes = options.segment_bytes;
+    r.heal = true;
     r.checkpoints.keep_spool_bytes = options.keep_spool_bytes;
     return r;
 }

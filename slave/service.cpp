@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/control/client.hpp"
+#include "common/control/inspect_answer.hpp"
 #include "common/control/journal_log.hpp"
 #include "common/control/status.hpp"
 #include "common/daemon/daemon.hpp"
@@ -21,6 +23,7 @@ using nlohmann::json;
 
 constexpr int kFailed = 1;
 constexpr int kTimedOut = 4;
+constexpr int kNotChecked = static_cast<int>(ControlExit::kNotChecked);
 constexpr std::uint64_t kLongestWaitMs = 1ull << 40;  // so that adding it to now does not overflow
 
 json error(const std::string& text, int code = kFailed) { return {{"error", text}, {"code", code}}; }
@@ -46,12 +49,13 @@ json SlaveService::answer(const ControlRequest& request) {
     if (name == "status") return status();
     if (name == "wait") return wait(request);
     if (name == "log") return answer_log(replica_.spool(), request);
+    if (name == "inspect") return inspect(request);
     if (name == "stop") {
         stop_();
         return {{"ok", true}};
     }
     return error(name == "drain" ? "drain is asked of the master; here wait tells when a position is applied"
-                                 : "a slave does not know this command; it knows status, wait, log and stop");
+                                 : "a slave does not know this command; it knows status, wait, log, inspect and stop");
 }
 
 json SlaveService::wait(const ControlRequest& request) {
@@ -83,6 +87,19 @@ json SlaveService::wait(const ControlRequest& request) {
     return error("the daemon stops");
 }
 
+// Of this replica, whoever is the master.
+json SlaveService::inspect(const ControlRequest& request) {
+    auto order = read_inspect_command(request.command, {directory_});
+    if (!order) return error(order.error(), kNotChecked);
+    if (const auto slaves = request.command.find("slaves"); slaves != request.command.end() && !slaves->empty()) {
+        return error("a slave inspects itself only: ask the master about others", kNotChecked);
+    }
+    if (const auto state = replica_.status().state; state != ReplicaState::kStreaming || !subscriber_.status().connected) {
+        return error(std::string("this slave has no master to compare with now (it is ") + to_text(state) + ")", kNotChecked);
+    }
+    return answer_inspect(request, {{"here", replica_.inspect(std::move(*order))}});
+}
+
 json SlaveService::status() const {
     const auto replica = replica_.status();
     const auto link = subscriber_.status();
@@ -106,6 +123,8 @@ json SlaveService::status() const {
     s.spool_bytes = replica.spool_bytes;
     s.applied_records = replica.replay.records;
     s.skipped_records = replica.replay.skipped;
+    s.soft_errors = replica.soft_errors;
+    s.hard_errors = replica.hard_errors;
 
     const bool follows = replica.state == ReplicaState::kStreaming || replica.state == ReplicaState::kStalled;
     if (follows) {
@@ -130,6 +149,7 @@ json SlaveService::status() const {
                 {"resync_listed", replica.resynced.listed},
                 {"resync_metadata", replica.resynced.metadata},
                 {"resync_removed", replica.resynced.removed},
+                {"resync_xattrs_left", replica.resynced.xattrs_left},
                 {"resyncs", replica.resyncs},
                 {"retries", replica.replay.retries}};
     json answer = status_to_json(s);

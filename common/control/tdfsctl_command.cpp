@@ -9,6 +9,7 @@
 
 #include "common/control/render.hpp"
 #include "common/control/status.hpp"
+#include "common/control/tdfsctl_inspect.hpp"
 #include "proto/path.hpp"
 #include "tdfs_config.hpp"
 
@@ -159,6 +160,8 @@ Outcome run_tdfsctl(const CtlOptions& options) {
         }
         case CtlCommand::kLog:
             return run_log(options);
+        case CtlCommand::kInspect:
+            return run_inspect(options);
         case CtlCommand::kStop:
             return run_stop(options);
     }

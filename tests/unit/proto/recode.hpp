@@ -4,7 +4,7 @@
 #include <array>
 #include <optional>
 
-#include "proto/resync.hpp"
+#include "proto/inspect.hpp"
 
 namespace tdfs::test {
 
@@ -13,7 +13,10 @@ inline constexpr std::array kAllMessages{
     MessageKind::kHeartbeat, MessageKind::kAck,      MessageKind::kResyncStart, MessageKind::kList,
     MessageKind::kListPart,  MessageKind::kStat,     MessageKind::kStatReply,   MessageKind::kRange,
     MessageKind::kRangePart, MessageKind::kRangeEnd, MessageKind::kXattrs,      MessageKind::kXattrsReply,
-    MessageKind::kRoundDone, MessageKind::kTouched,  MessageKind::kProgress,
+    MessageKind::kRoundDone, MessageKind::kTouched,  MessageKind::kProgress,    MessageKind::kInspectStart,
+    MessageKind::kInspectStop, MessageKind::kHashes, MessageKind::kHashesReply, MessageKind::kLook,
+    MessageKind::kLooked, MessageKind::kCannot, MessageKind::kFound, MessageKind::kInspectProgress,
+    MessageKind::kInspectDone,
 };
 
 // The encoding of what `payload` was decoded to; nothing where the decoder refused it.
