@@ -260,6 +260,14 @@ void Inspector::take(const Suspect& s, const ExactItem& item, const ExactResult&
     f.healed = r.healed;
     f.detail = r.detail;
     found(std::move(f));
+    // Whoever changed a name changed the time of its directory.
+    const bool renamed = (r.kinds & (difference::kMissing | difference::kExtra | difference::kType)) != 0;
+    if (order_.repair && renamed && !s.path.empty() && last_parent_ != parent_of(s.path)) {
+        last_parent_ = parent_of(s.path);
+        Suspect parent;
+        parent.path = last_parent_;
+        walk_.suspects.push_back(std::move(parent));
+    }
     if (!order_.repair || !item.master.entry) return;
     const Entry& e = *item.master.entry;
     if (S_ISDIR(e.mode)) {

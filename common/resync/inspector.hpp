@@ -85,6 +85,7 @@ class Inspector {
     std::vector<Finding> findings_;
     InspectCounts counts_;
     std::unordered_set<std::size_t> known_;  // hashes of paths that differ
+    std::string last_parent_ = "/";          // no path: a directory that was looked at again after a name in it
     std::uint32_t rounds_ = 0;               // over what was moved
     bool links_walked_ = false;
     bool whole_ = false;
