@@ -10,9 +10,9 @@
 namespace tdfs {
 
 namespace {
-constexpr std::uint32_t kLookMs = 200;
-constexpr std::uint32_t kFirstPauseMs = 1000;  // the slaves are to be connected
-}
+constexpr std::uint32_t kScrubLookMs = 200;
+constexpr std::uint32_t kFirstScrubMs = 1000;  // the slaves are to be connected
+}  // namespace
 
 void Scrub::start() {
     if (options_.rate == 0) return;
@@ -40,7 +40,7 @@ bool Scrub::pause(std::uint32_t ms) {
 }
 
 void Scrub::run() {
-    for (std::uint32_t wait_ms = kFirstPauseMs; pause(wait_ms); wait_ms = options_.pause_ms) {
+    for (std::uint32_t wait_ms = kFirstScrubMs; pause(wait_ms); wait_ms = options_.pause_ms) {
         std::uint64_t checked = 0;
         bool all = true;
         for (const auto& peer : publisher_.status()) {
@@ -84,12 +84,12 @@ bool Scrub::inspect(const std::string& target) {
             if (!news.error.empty()) {
                 spdlog::info("scrub slave={} not done: {}", target, news.error);
             } else {
-                spdlog::info("scrub slave={} done objects={} bytes={} differences={} healed={}", target, c.files, c.bytes,
-                             c.differences, c.healed);
+                spdlog::info("scrub slave={} done objects={} bytes={} differences={} healed={}", target, c.files,
+                             c.bytes, c.differences, c.healed);
             }
             return news.error.empty();
         }
-        if (!pause(kLookMs)) {
+        if (!pause(kScrubLookMs)) {
             job->cancel();
             return false;
         }

@@ -13,8 +13,8 @@
 namespace tdfs {
 
 struct ScrubOptions {
-    std::uint64_t rate = 0;  // bytes a second; 0: no scrubbing
-    bool repair = false;     // what differs is healed, not only reported
+    std::uint64_t rate = 0;           // bytes a second; 0: no scrubbing
+    bool repair = false;              // what differs is healed, not only reported
     std::uint32_t pause_ms = 10'000;  // between two passes
 };
 

@@ -22,20 +22,20 @@
 
 namespace tdfs {
 
-inline constexpr std::size_t kMaxInspectPaths = 4096;      // of one InspectStart
+inline constexpr std::size_t kMaxInspectPaths = 4096;             // of one InspectStart
 inline constexpr std::size_t kMaxInspectPathBytes = 1024 * 1024;  // all of them together
-inline constexpr std::size_t kMaxHashesBlocks = 32;        // of one Hashes: 4 MiB
+inline constexpr std::size_t kMaxHashesBlocks = 32;               // of one Hashes: 4 MiB
 inline constexpr std::size_t kMaxLookItems = 256;
-inline constexpr std::size_t kMaxLookBlocks = 64;          // of one item
-inline constexpr std::size_t kMaxDetailedBlocks = 7;       // of one item with details: less than 1 MiB
-inline constexpr std::size_t kMaxLookBytes = 768 * 1024;   // of a Looked: after that the next item is left out
-inline constexpr std::size_t kMaxFindings = 256;           // of one Findings
+inline constexpr std::size_t kMaxLookBlocks = 64;         // of one item
+inline constexpr std::size_t kMaxDetailedBlocks = 7;      // of one item with details: less than 1 MiB
+inline constexpr std::size_t kMaxLookBytes = 768 * 1024;  // of a Looked: after that the next item is left out
+inline constexpr std::size_t kMaxFindings = 256;          // of one Findings
 
 struct InspectStart {
-    std::uint32_t id = 0;  // 0: a slave's own repair, whose paths need not exist anywhere
-    bool full = false;    // content too; else where size and time are equal it is taken for equal
-    bool repair = false;  // heal what differs
-    std::uint64_t rate = 0;  // bytes a second; 0: no limit
+    std::uint32_t id = 0;            // 0: a slave's own repair, whose paths need not exist anywhere
+    bool full = false;               // content too; else where size and time are equal it is taken for equal
+    bool repair = false;             // heal what differs
+    std::uint64_t rate = 0;          // bytes a second; 0: no limit
     std::vector<std::string> paths;  // none: the whole tree
 };
 struct InspectStop {
@@ -50,14 +50,14 @@ struct HashesRequest {
     std::uint32_t blocks = 0;
 };
 struct HashesReply {
-    bool gone = false;       // another object, or none
-    std::uint64_t size = 0;  // of the file at this moment
+    bool gone = false;                                            // another object, or none
+    std::uint64_t size = 0;                                       // of the file at this moment
     std::vector<std::pair<std::uint64_t, std::uint64_t>> hashes;  // BlockHash low, high; fewer at the file's end
 };
 
 struct LookItem {
     std::string path;
-    bool details = false;  // also extended attributes and the content of `blocks`
+    bool details = false;               // also extended attributes and the content of `blocks`
     std::vector<std::uint64_t> blocks;  // offsets, multiples of kResyncBlockBytes
 };
 struct Look {
@@ -75,7 +75,7 @@ struct LookedItem {
 };
 struct Looked {
     Lsn lsn;
-    bool held = false;  // false: writers could not be held for so long: nothing is shown, ask for less
+    bool held = false;              // false: writers could not be held for so long: nothing is shown, ask for less
     std::vector<LookedItem> items;  // of the first items, as many as fit, at least one
 };
 

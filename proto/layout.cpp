@@ -7,8 +7,7 @@ namespace tdfs {
 
 std::string format_layout() {
     std::string all;
-    for (const auto part :
-         {frame_layout(), record_layout(), session_layout(), resync_layout(), inspect_layout()}) {
+    for (const auto part : {frame_layout(), record_layout(), session_layout(), resync_layout(), inspect_layout()}) {
         all += part;
     }
     return all;

@@ -9,7 +9,6 @@
 
 namespace tdfs {
 
-inline constexpr const char* kBeyond = "bytes beyond the end of any file";
 inline constexpr std::size_t kLeastEntryBytes = 68;
 inline constexpr std::size_t kPairBytes = 16;
 inline constexpr std::size_t kLeastXattrBytes = 7;

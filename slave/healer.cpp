@@ -13,10 +13,10 @@ namespace tdfs {
 
 namespace {
 
-constexpr const char* kFile = "repairs";
-constexpr std::size_t kMaxFileBytes = 256u << 20;
-constexpr std::uint64_t kFirstPauseNs = 200'000'000;
-constexpr std::uint64_t kLongestPauseNs = 5'000'000'000;
+constexpr const char* kRepairsFile = "repairs";
+constexpr std::size_t kMaxRepairsBytes = 256u << 20;
+constexpr std::uint64_t kFirstRepairPauseNs = 200'000'000;
+constexpr std::uint64_t kLongestRepairPauseNs = 5'000'000'000;
 
 // What a tree other than the expected one answers with. All else (space, rights, hardware) a repair would meet too.
 bool is_foreign_change(Errno e) {
@@ -49,9 +49,9 @@ struct PathsOf {
 }  // namespace
 
 Result<void, std::string> Healer::load() {
-    const auto content = read_file(dir_, kFile, kMaxFileBytes);
+    const auto content = read_file(dir_, kRepairsFile, kMaxRepairsBytes);
     if (!content && content.error().value() == ENOENT) return {};
-    if (!content) return Unexpected<std::string>(std::string(kFile) + ": " + content.error().text());
+    if (!content) return Unexpected<std::string>(std::string(kRepairsFile) + ": " + content.error().text());
     const std::lock_guard lock(mutex_);
     ByteReader in(*content);
     since_ = Lsn(in.get<std::uint64_t>());
@@ -59,8 +59,10 @@ Result<void, std::string> Healer::load() {
         std::string path(as_text(in.get_short(kMaxPathBytes)));
         if (in.ok() && is_valid_path(path)) paths_.emplace(std::move(path), 0);
     }
-    if (!in.ok()) return Unexpected<std::string>(std::string(kFile) + " in the state directory is damaged: remove it, and "
-                                                 "run tdfsctl inspect --full --repair");
+    if (!in.ok())
+        return Unexpected<std::string>(std::string(kRepairsFile) +
+                                       " in the state directory is damaged: remove it, and "
+                                       "run tdfsctl inspect --full --repair");
     return {};
 }
 
@@ -69,11 +71,11 @@ bool Healer::save() {
     ByteWriter out(content);
     out.put(since_.bytes());
     for (const auto& [path, order] : paths_) out.put_short(as_bytes(path));
-    const auto done = paths_.empty() ? (::unlinkat(dir_, kFile, 0) == 0 || errno == ENOENT
-                                            ? SysResult<void>()
-                                            : SysResult<void>(fail_last()))
-                                     : replace_file(dir_, kFile, content);
-    if (!done) spdlog::error("{} cannot be written: {}", kFile, done.error().text());
+    const auto done = paths_.empty()
+                          ? (::unlinkat(dir_, kRepairsFile, 0) == 0 || errno == ENOENT ? SysResult<void>()
+                                                                                       : SysResult<void>(fail_last()))
+                          : replace_file(dir_, kRepairsFile, content);
+    if (!done) spdlog::error("{} cannot be written: {}", kRepairsFile, done.error().text());
     return done.has_value();
 }
 
@@ -118,7 +120,7 @@ void Healer::finished(const std::string& problem, std::uint64_t now_ns) {
     ordered_ = false;
     problem_ = problem;
     if (!problem.empty()) {
-        pause_ns_ = pause_ns_ == 0 ? kFirstPauseNs : std::min(2 * pause_ns_, kLongestPauseNs);
+        pause_ns_ = pause_ns_ == 0 ? kFirstRepairPauseNs : std::min(2 * pause_ns_, kLongestRepairPauseNs);
         not_before_ns_ = now_ns + pause_ns_;
         return;
     }

@@ -46,7 +46,7 @@ class Healer {
     bool save();  // needs mutex_
 
     const int dir_;
-    mutable std::mutex mutex_;  // guards:
+    mutable std::mutex mutex_;                    // guards:
     std::map<std::string, std::uint64_t> paths_;  // with the order they came after
     Lsn since_;
     std::uint64_t orders_ = 0;

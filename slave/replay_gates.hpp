@@ -42,7 +42,7 @@ class ReplayGates {
         std::function<bool()> look;
     };
     static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
-    void set_next();                       // needs mutex_
+    void set_next();                    // needs mutex_
     void moved(std::string_view path);  // likewise
 
     std::atomic<std::uint64_t> next_{kNever};

@@ -181,7 +181,8 @@ Replayer::Next Replayer::wait_for_frames(Lsn position) {
             applier_.idle();
             files_may_be_open_ = false;
         }
-        if (!files_may_be_open_ && spool_.tail() <= position && !stop_ && !gates_.due(position)) sleep_on(listener_, -1);
+        if (!files_may_be_open_ && spool_.tail() <= position && !stop_ && !gates_.due(position))
+            sleep_on(listener_, -1);
     }
     listener_.disarm();
     return Next::kGoOn;

@@ -110,9 +110,9 @@ class Replica : public ReplicaPort {
     void resync_failed(const std::string& why);
     Result<void, std::string> empty_stage();
     [[nodiscard]] std::uint64_t unapplied_bytes() const;
-    [[nodiscard]] Shown shown() const;            // needs mutex_
+    [[nodiscard]] Shown shown() const;                 // needs mutex_
     [[nodiscard]] Lsn exact_until(Lsn applied) const;  // as far as the replica is a prefix
-    [[nodiscard]] Epoch epoch_of(Lsn lsn) const;  // needs mutex_
+    [[nodiscard]] Epoch epoch_of(Lsn lsn) const;       // needs mutex_
     Result<void, std::string> change_identity(const std::function<void(Identity&)>& change);
 
     const int root_;

@@ -127,9 +127,10 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
     start_threads();
     spdlog::info("resync done lsn={}", at.bytes());
     if (const auto left = status().resynced.xattrs_left; left != 0) {
-        spdlog::error("resync objects={} have more extended attributes than one message holds; they were left as they "
-                      "were: tdfsctl inspect names them",
-                      left);
+        spdlog::error(
+            "resync objects={} have more extended attributes than one message holds; they were left as they "
+            "were: tdfsctl inspect names them",
+            left);
     }
     progressed();
     return {};

@@ -94,8 +94,10 @@ json SlaveService::inspect(const ControlRequest& request) {
     if (const auto slaves = request.command.find("slaves"); slaves != request.command.end() && !slaves->empty()) {
         return error("a slave inspects itself only: ask the master about others", kNotChecked);
     }
-    if (const auto state = replica_.status().state; state != ReplicaState::kStreaming || !subscriber_.status().connected) {
-        return error(std::string("this slave has no master to compare with now (it is ") + to_text(state) + ")", kNotChecked);
+    if (const auto state = replica_.status().state;
+        state != ReplicaState::kStreaming || !subscriber_.status().connected) {
+        return error(std::string("this slave has no master to compare with now (it is ") + to_text(state) + ")",
+                     kNotChecked);
     }
     return answer_inspect(request, {{"here", replica_.inspect(std::move(*order))}});
 }

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr auto kLook = std::chrono::milliseconds(50);
+constexpr auto kJobLook = std::chrono::milliseconds(50);
 constexpr int kProgressLooks = 5;
 
 json counts_json(const InspectCounts& c) {
@@ -25,7 +25,7 @@ json counts_json(const InspectCounts& c) {
             {"unreadable", c.unreadable}};
 }
 
-Unexpected<std::string> wrong(const std::string& text) { return Unexpected<std::string>(text); }
+Unexpected<std::string> no_order(const std::string& text) { return Unexpected<std::string>(text); }
 
 // "/srv/data/a/" with root "/srv/data" -> "a".
 Result<std::string, std::string> relative(const std::string& given, const std::vector<std::string>& roots) {
@@ -40,12 +40,13 @@ Result<std::string, std::string> relative(const std::string& given, const std::v
             path.erase(0, std::min(path.size(), root.size() + 1));
             found = true;
         }
-        if (!found) return wrong(printable(given) + " does not lie in the tree (" + printable(roots.front()) + ")");
+        if (!found) return no_order(printable(given) + " does not lie in the tree (" + printable(roots.front()) + ")");
     }
     if (!is_valid_path(path)) {
-        return wrong(printable(given) + " is no path within the tree: name it relative to the tree's root, without ..");
+        return no_order(printable(given) +
+                        " is no path within the tree: name it relative to the tree's root, without ..");
     }
-    if (is_within(path, kStateName)) return wrong("the state directory .tdfs is not replicated");
+    if (is_within(path, kStateName)) return no_order("the state directory .tdfs is not replicated");
     return path;
 }
 
@@ -60,21 +61,22 @@ Result<InspectStart, std::string> read_inspect_command(const json& command, cons
     order.full = flag("full");
     order.repair = flag("repair");
     if (const auto rate = command.find("rate"); rate != command.end()) {
-        if (!rate->is_number_unsigned()) return wrong("rate must be a number of bytes a second");
+        if (!rate->is_number_unsigned()) return no_order("rate must be a number of bytes a second");
         order.rate = rate->get<std::uint64_t>();
     }
     const auto paths = command.find("paths");
     if (paths == command.end()) return order;
     if (!paths->is_array() || paths->size() > kMaxInspectPaths) {
-        return wrong("at most " + std::to_string(kMaxInspectPaths) + " paths at once: name a directory above them");
+        return no_order("at most " + std::to_string(kMaxInspectPaths) + " paths at once: name a directory above them");
     }
     std::size_t bytes = 0;
     for (const auto& given : *paths) {
-        if (!given.is_string()) return wrong("paths must be a list of texts");
+        if (!given.is_string()) return no_order("paths must be a list of texts");
         auto path = relative(given.get<std::string>(), roots);
-        if (!path) return wrong(path.error());
+        if (!path) return no_order(path.error());
         bytes += path->size();
-        if (bytes > kMaxInspectPathBytes) return wrong("the paths are too long together: name a directory above them");
+        if (bytes > kMaxInspectPathBytes)
+            return no_order("the paths are too long together: name a directory above them");
         order.paths.push_back(std::move(*path));
     }
     return order;
@@ -114,7 +116,7 @@ json answer_inspect(const ControlRequest& request, const std::vector<InspectTarg
             for (const auto& target : targets) target.job->cancel();
             return {{"error", "given up"}, {"code", static_cast<int>(ControlExit::kNotChecked)}};
         }
-        std::this_thread::sleep_for(kLook);
+        std::this_thread::sleep_for(kJobLook);
     }
     InspectCounts sum;
     json slaves = json::array();

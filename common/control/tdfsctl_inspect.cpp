@@ -30,9 +30,7 @@ double share_of(const json& line) {
     return at != line.end() && at->is_number() ? at->get<double>() : 0;
 }
 
-std::string plural(std::uint64_t n, const char* noun) {
-    return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
-}
+std::string plural(std::uint64_t n, const char* noun) { return std::to_string(n) + " " + noun + (n == 1 ? "" : "s"); }
 
 // "12 files, 3.4 MiB compared, 1 difference"
 std::string counts_text(const json& line) {
@@ -121,7 +119,8 @@ Result<void, ControlError> run_inspect(const CtlOptions& options) {
     } else {
         for (const auto& row : answer->value("slaves", json::array())) {
             const auto problem = text_of(row, "error");
-            std::puts((text_of(row, "slave") + ": " + counts_text(row) + (problem.empty() ? "" : "; " + problem)).c_str());
+            std::puts(
+                (text_of(row, "slave") + ": " + counts_text(row) + (problem.empty() ? "" : "; " + problem)).c_str());
         }
     }
     const auto differences = number_of(*answer, "differences");

@@ -49,16 +49,14 @@ struct CommandRule {
 };
 
 const std::vector<CommandRule>& rules() {
-    static const std::vector<CommandRule> all{{"status", CtlCommand::kStatus, {"watch"}, false},
-                                              {"drain", CtlCommand::kDrain, {"timeout"}, true},
-                                              {"wait", CtlCommand::kWait, {"position", "timeout"}, false},
-                                              {"log", CtlCommand::kLog, {"from", "to", "follow"}, false},
-                                              {"inspect",
-                                               CtlCommand::kInspect,
-                                               {"quick", "full", "repair", "slave", "rate", "timeout"},
-                                               true},
-                                              {"stop", CtlCommand::kStop, {"timeout"}, false},
-                                              {"version", CtlCommand::kVersion, {}, false}};
+    static const std::vector<CommandRule> all{
+        {"status", CtlCommand::kStatus, {"watch"}, false},
+        {"drain", CtlCommand::kDrain, {"timeout"}, true},
+        {"wait", CtlCommand::kWait, {"position", "timeout"}, false},
+        {"log", CtlCommand::kLog, {"from", "to", "follow"}, false},
+        {"inspect", CtlCommand::kInspect, {"quick", "full", "repair", "slave", "rate", "timeout"}, true},
+        {"stop", CtlCommand::kStop, {"timeout"}, false},
+        {"version", CtlCommand::kVersion, {}, false}};
     return all;
 }
 
@@ -154,11 +152,12 @@ Result<CtlOptions, std::string> read(const cxxopts::ParseResult& given) {
     const auto rule =
         std::find_if(rules().begin(), rules().end(), [&](const CommandRule& r) { return words.front() == r.name; });
     if (rule == rules().end()) {
-        return wrong("unknown command \"" + words.front() + "\": it is one of status, drain, wait, log, inspect, stop, version");
+        return wrong("unknown command \"" + words.front() +
+                     "\": it is one of status, drain, wait, log, inspect, stop, version");
     }
     out.command = rule->command;
-    for (const std::string option : {"watch", "follow", "timeout", "position", "from", "to", "quick", "full", "repair",
-                                     "slave", "rate"}) {
+    for (const std::string option :
+         {"watch", "follow", "timeout", "position", "from", "to", "quick", "full", "repair", "slave", "rate"}) {
         const bool allowed = std::find(rule->options.begin(), rule->options.end(), option) != rule->options.end();
         if (given.count(option) != 0 && !allowed) return wrong("--" + option + " does not go with " + rule->name);
     }

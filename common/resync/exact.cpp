@@ -15,26 +15,24 @@ namespace tdfs {
 
 namespace {
 
-using namespace difference;
-
-constexpr std::uint32_t kPermissions = 07777;
+constexpr std::uint32_t kPermissionBits = 07777;
 constexpr const char* kTooManyXattrs = "more extended attributes than one message holds: copy them by hand";
 
 }  // namespace
 
 std::uint32_t metadata_difference(const Entry& master, const Entry& local, bool settled) {
-    if ((master.mode & S_IFMT) != (local.mode & S_IFMT)) return kType;
+    if ((master.mode & S_IFMT) != (local.mode & S_IFMT)) return difference::kType;
     std::uint32_t kinds = 0;
     if (S_ISLNK(master.mode)) {
-        if (master.target != local.target) kinds |= kTarget;
-    } else if ((master.mode & kPermissions) != (local.mode & kPermissions)) {
-        kinds |= kMode;
+        if (master.target != local.target) kinds |= difference::kTarget;
+    } else if ((master.mode & kPermissionBits) != (local.mode & kPermissionBits)) {
+        kinds |= difference::kMode;
     }
-    if (master.rdev != local.rdev) kinds |= kDevice;
-    if (S_ISREG(master.mode) && master.size != local.size) kinds |= kSize;
-    if (master.uid != local.uid || master.gid != local.gid) kinds |= kOwner;
-    if (settled && master.mtime_ns != local.mtime_ns) kinds |= kMtime;
-    if (master.xattr_hash != local.xattr_hash) kinds |= kXattr;
+    if (master.rdev != local.rdev) kinds |= difference::kDevice;
+    if (S_ISREG(master.mode) && master.size != local.size) kinds |= difference::kSize;
+    if (master.uid != local.uid || master.gid != local.gid) kinds |= difference::kOwner;
+    if (settled && master.mtime_ns != local.mtime_ns) kinds |= difference::kMtime;
+    if (master.xattr_hash != local.xattr_hash) kinds |= difference::kXattr;
     return kinds;
 }
 
@@ -93,30 +91,30 @@ ExactResult ExactTree::one(const ExactItem& item) {
     ExactResult result;
     const auto at = tree_.spot(item.path);
     if (!at) {
-        result.kinds = kUnreadable;
+        result.kinds = difference::kUnreadable;
         result.detail = at.error();
         return result;
     }
     if (!*at) {
         result.no_place = item.master.entry.has_value();
-        if (result.no_place) result.kinds = kMissing;
+        if (result.no_place) result.kinds = difference::kMissing;
         return result;
     }
     auto local = entry_of((*at)->dir, (*at)->name, device_);
     if (!good(local, "look at", item.path, result)) {
-        result.kinds = kUnreadable;
+        result.kinds = difference::kUnreadable;
         return result;
     }
     if (!item.master.entry) return *local ? extra(**at, **local) : result;
     const Entry& e = *item.master.entry;
     if (!*local) {
-        result.kinds = kMissing;
+        result.kinds = difference::kMissing;
         if (repair_) make(item, **at, false, result);
         return result;
     }
     result.ino = (*local)->object.ino;
     result.kinds = metadata_difference(e, **local, item.master.settled);
-    if ((result.kinds & (kType | kTarget | kDevice)) != 0) {
+    if ((result.kinds & (difference::kType | difference::kTarget | difference::kDevice)) != 0) {
         const bool directory = S_ISDIR((*local)->mode);
         if (repair_) make(item, **at, directory, result);
         return result;
@@ -124,19 +122,19 @@ ExactResult ExactTree::one(const ExactItem& item) {
     if (!item.blocks.empty() && S_ISREG(e.mode)) {
         const auto fd = open_content(**at, false);
         if (!good(fd, result)) {
-            result.kinds |= kUnreadable;
+            result.kinds |= difference::kUnreadable;
             return result;
         }
         result.kinds |= content(item, fd->get(), (*local)->size, result);
     }
-    if (repair_ && result.kinds != 0 && (result.kinds & kUnreadable) == 0) heal(item, **at, result);
+    if (repair_ && result.kinds != 0 && (result.kinds & difference::kUnreadable) == 0) heal(item, **at, result);
     return result;
 }
 
 ExactResult ExactTree::extra(const Spot& at, const Entry& local) {
     ExactResult result;
     result.ino = local.object.ino;
-    result.kinds = kExtra;
+    result.kinds = difference::kExtra;
     if (!repair_ || !prepared(result)) return result;
     result.healed = good(tree_.remove(at), result);
     if (result.healed) result.ino = 0;
@@ -150,9 +148,9 @@ std::uint32_t ExactTree::content(const ExactItem& item, int fd, std::uint64_t si
         BlockReader reader(fd, offset, std::clamp(size, offset, offset + kResyncBlockBytes));
         BlockReader::Block block;
         const auto more = reader.next(block);
-        if (!good(more, "read", item.path, result)) return kUnreadable;
+        if (!good(more, "read", item.path, result)) return difference::kUnreadable;
         const auto hash = *more ? BlockReader::content_hash(block) : BlockHash{};
-        if (std::pair(hash.low, hash.high) != item.master.hashes[i]) return kContent;
+        if (std::pair(hash.low, hash.high) != item.master.hashes[i]) return difference::kContent;
     }
     return 0;
 }
@@ -173,7 +171,7 @@ Result<OwnFd, std::string> ExactTree::open_content(const Spot& at, bool write) {
 void ExactTree::heal(const ExactItem& item, const Spot& at, ExactResult& result) {
     const Entry& e = *item.master.entry;
     changed_ = true;
-    if ((result.kinds & (kSize | kContent)) != 0) {
+    if ((result.kinds & (difference::kSize | difference::kContent)) != 0) {
         const auto fd = open_content(at, true);
         if (!good(fd, result)) return;
         for (const auto& part : item.master.parts) {
@@ -191,7 +189,7 @@ void ExactTree::heal(const ExactItem& item, const Spot& at, ExactResult& result)
     const auto is = stat_fd(fd->get());
     if (!good(is, "look at", item.path, result)) return;
     if (!good(set_owner_and_mode(fd->get(), *is, e), "give an owner to", item.path, result)) return;
-    if ((result.kinds & kXattr) != 0) {
+    if ((result.kinds & difference::kXattr) != 0) {
         if (item.master.too_many_xattrs) {
             result.detail = kTooManyXattrs;
         } else if (!good(set_xattrs(fd->get(), item.master.xattrs, e), "set the extended attributes of", item.path,
@@ -200,10 +198,10 @@ void ExactTree::heal(const ExactItem& item, const Spot& at, ExactResult& result)
         }
     }
     // A file whose content is not equal yet keeps a time of its own, so that a repair that is cut off is noticed.
-    if (item.master.settled && (result.kinds & (kSize | kContent)) == 0) {
-        const bool timed =
-            S_ISDIR(e.mode) ? good(tree_.directory_time(fd->get(), item.path, is->mtime_ns, e.mtime_ns), result)
-                            : good(set_mtime_fd(fd->get(), e.mtime_ns), "set the time of", item.path, result);
+    if (item.master.settled && (result.kinds & (difference::kSize | difference::kContent)) == 0) {
+        const bool timed = S_ISDIR(e.mode)
+                               ? good(tree_.directory_time(fd->get(), item.path, is->mtime_ns, e.mtime_ns), result)
+                               : good(set_mtime_fd(fd->get(), e.mtime_ns), "set the time of", item.path, result);
         if (!timed) return;
     }
     result.healed = result.detail.empty();
@@ -212,7 +210,7 @@ void ExactTree::heal(const ExactItem& item, const Spot& at, ExactResult& result)
 void ExactTree::make(const ExactItem& item, const Spot& at, bool directory_in_the_way, ExactResult& result) {
     const Entry& e = *item.master.entry;
     if (!prepared(result)) return;
-    if (directory_in_the_way || (S_ISDIR(e.mode) && (result.kinds & kMissing) == 0)) {
+    if (directory_in_the_way || (S_ISDIR(e.mode) && (result.kinds & difference::kMissing) == 0)) {
         if (!good(tree_.remove(at), result)) return;
     }
     if (S_ISREG(e.mode)) return make_file(item, at, result);
@@ -228,7 +226,8 @@ void ExactTree::make(const ExactItem& item, const Spot& at, bool directory_in_th
     if (!good(is, "look at", item.path, result)) return;
     result.ino = is->object.ino;
     if (!good(set_owner_and_mode(fd->get(), *is, e), "give an owner to", item.path, result)) return;
-    if (!good(set_xattrs(fd->get(), item.master.xattrs, e), "set the extended attributes of", item.path, result)) return;
+    if (!good(set_xattrs(fd->get(), item.master.xattrs, e), "set the extended attributes of", item.path, result))
+        return;
     if (S_ISDIR(e.mode) && !good(tree_.directory_time(fd->get(), item.path, is->mtime_ns, e.mtime_ns), result)) return;
     if (item.master.too_many_xattrs) result.detail = kTooManyXattrs;
     result.healed = result.detail.empty();
@@ -277,12 +276,12 @@ void ExactTree::links(ExactItem& item, ExactItem& other, ExactResult& result) {
     const bool one_here = *is && (*is)->object == (*other_is)->object;
     if (one_there == one_here) return;
     if (!*is) {  // a missing name of an object that is here
-        result.kinds = kMissing;
+        result.kinds = difference::kMissing;
         if (!repair_ || !prepared(result)) return;
         if (good(tree_.link(from, **at, false), result)) result.healed = true;
         return;
     }
-    result.kinds = kLinks;
+    result.kinds = difference::kLinks;
     if (!repair_ || !prepared(result)) return;
     if (one_there) return relink(**at, from, **is, **other_is, result);
     if (S_ISREG(item.master.entry->mode)) return make_file(item, **at, result);

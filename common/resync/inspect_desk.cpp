@@ -3,15 +3,17 @@
 #include <algorithm>
 
 #include "common/resync/answerer.hpp"
+#include "common/resync/source.hpp"
 #include "proto/path.hpp"
 
 namespace tdfs {
 
 namespace {
 
-constexpr std::size_t kBytesOfOneCall = 128 * 1024;
-constexpr std::uint64_t kTimeOfOneCallNs = 10'000'000;
-constexpr std::uint64_t kProgressNs = 250'000'000;
+constexpr std::size_t kTurnBytes = 128 * 1024;
+constexpr std::uint64_t kTurnNs = 10'000'000;
+constexpr std::size_t kMaxInFlight = kMaxQuestions / 2;  // of all inspections together
+constexpr std::uint64_t kTellNs = 250'000'000;
 constexpr std::size_t kFoundBytes = 96 * 1024;  // of one message
 
 }  // namespace
@@ -82,7 +84,7 @@ void InspectDesk::produce(Bytes& out) {
     words_.clear();
     const auto before = out.size();
     const auto begin_ns = monotonic_ns();
-    const bool progress = begin_ns - told_ns_ >= kProgressNs;
+    const bool progress = begin_ns - told_ns_ >= kTellNs;
     if (progress) told_ns_ = begin_ns;
     for (const auto& job : jobs_) {
         if (job->listener != nullptr && job->listener->cancelled()) {
@@ -91,9 +93,8 @@ void InspectDesk::produce(Bytes& out) {
             continue;
         }
         job->inspector->turn(begin_ns);
-        for (auto now_ns = begin_ns;
-             out.size() - before < kBytesOfOneCall && now_ns - begin_ns < kTimeOfOneCallNs &&
-             job->inspector->ask(out, now_ns);
+        for (auto now_ns = begin_ns; asked_.size() < kMaxInFlight && out.size() - before < kTurnBytes &&
+                                     now_ns - begin_ns < kTurnNs && job->inspector->ask(out, now_ns);
              now_ns = monotonic_ns()) {
             asked_.push_back(job);
         }
@@ -123,7 +124,8 @@ void InspectDesk::tell(Job& job, Bytes& out, bool progress) {
     for (std::size_t at = 0; at < findings.size();) {
         Findings m;
         m.id = id;
-        for (std::size_t bytes = 0; at < findings.size() && bytes < kFoundBytes && m.findings.size() < kMaxFindings; ++at) {
+        for (std::size_t bytes = 0; at < findings.size() && bytes < kFoundBytes && m.findings.size() < kMaxFindings;
+             ++at) {
             bytes += findings[at].path.size() + findings[at].detail.size();
             m.findings.push_back(std::move(findings[at]));
         }

@@ -16,29 +16,27 @@
 namespace tdfs {
 namespace {
 
-constexpr std::size_t kBytesOfOneCall = 256 * 1024;
-constexpr std::uint64_t kTimeOfOneCallNs = 20'000'000;
+constexpr std::size_t kAnswerBytes = 256 * 1024;
+constexpr std::uint64_t kAnswerNs = 20'000'000;
 
-using Question = std::variant<ListRequest, StatRequest, HashesRequest, Look>;
-using Progressed = Answerer::Progressed;
-using Step = Answerer::Step;
+using InspectQuestion = std::variant<ListRequest, StatRequest, HashesRequest, Look>;
 
 template <class Request>
-Result<Question, DecodeError> question(Result<Request, DecodeError> decoded) {
+Result<InspectQuestion, DecodeError> inspect_question(Result<Request, DecodeError> decoded) {
     if (!decoded) return Unexpected<DecodeError>(decoded.error());
-    return Question(std::move(*decoded));
+    return InspectQuestion(std::move(*decoded));
 }
 
-Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload) {
+Result<InspectQuestion, DecodeError> decode_inspect_question(MessageKind kind, ByteView payload) {
     switch (kind) {
         case MessageKind::kList:
-            return question(decode_ListRequest(payload));
+            return inspect_question(decode_ListRequest(payload));
         case MessageKind::kStat:
-            return question(decode_StatRequest(payload));
+            return inspect_question(decode_StatRequest(payload));
         case MessageKind::kHashes:
-            return question(decode_HashesRequest(payload));
+            return inspect_question(decode_HashesRequest(payload));
         case MessageKind::kLook:
-            return question(decode_Look(payload));
+            return inspect_question(decode_Look(payload));
         default:
             return bad("not a question of an inspection");
     }
@@ -51,7 +49,7 @@ class InspectSource::Impl {
     explicit Impl(InspectSourceParts parts) : parts_(std::move(parts)), answerer_(parts_.root) {}
 
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
-        auto decoded = decode_question(kind, payload);
+        auto decoded = decode_inspect_question(kind, payload);
         if (!decoded) return Unexpected<DecodeError>(decoded.error());
         if (questions_.size() >= kMaxQuestions) return bad("too many questions at once");
         questions_.push_back(std::move(*decoded));
@@ -60,19 +58,22 @@ class InspectSource::Impl {
 
     bool produce(Bytes& out) {
         const auto before = out.size();
-        const auto until = monotonic_ns() + kTimeOfOneCallNs;
-        while (!questions_.empty() && out.size() - before < kBytesOfOneCall && monotonic_ns() < until) {
+        const auto until = monotonic_ns() + kAnswerNs;
+        while (!questions_.empty() && out.size() - before < kAnswerBytes && monotonic_ns() < until) {
             const auto done = std::visit([&](const auto& q) { return answer(q, out); }, questions_.front());
             if (!done) {
                 Answerer::say(out, MessageKind::kCannot, Cannot{done.error()});
                 answerer_.abandon();
             }
-            if (!done || *done == Progressed::kDone) questions_.pop_front();
+            if (!done || *done == Answerer::Progressed::kDone) questions_.pop_front();
         }
         return out.size() != before;
     }
 
   private:
+    using Progressed = Answerer::Progressed;
+    using Step = Answerer::Step;
+
     Step answer(const ListRequest& q, Bytes& out) { return answerer_.answer(q, out); }
     Step answer(const StatRequest& q, Bytes& out) { return answerer_.answer(q, out); }
 
@@ -188,7 +189,7 @@ class InspectSource::Impl {
     const InspectSourceParts parts_;
     Answerer answerer_;
     RangeFile file_;  // hashes of one file come one after the other
-    std::deque<Question> questions_;
+    std::deque<InspectQuestion> questions_;
 };
 
 InspectSource::InspectSource(InspectSourceParts parts) : impl_(std::make_unique<Impl>(std::move(parts))) {}

@@ -13,13 +13,14 @@ namespace tdfs {
 
 namespace {
 
-constexpr std::size_t kMaxListsAsked = 16;
-constexpr std::size_t kMaxStatsAsked = 64;
-constexpr std::size_t kMaxHashesAsked = 32;
+constexpr std::size_t kWalkLists = 16;
+constexpr std::size_t kWalkStats = 64;
+constexpr std::size_t kWalkBlocks =
+    256;  // whose hashes are asked for: small files are mostly waited for, large ones read
 constexpr std::size_t kMaxSuspects = 4096;        // above, they are looked at before more are looked for
 constexpr std::size_t kMaxFilesWaiting = 10'000;  // above, contents are compared before more is listed
 
-bool means_missing(Errno e) { return e.value() == ENOENT || e.value() == ENOTDIR || e.value() == ELOOP; }
+bool leads_nowhere(Errno e) { return e.value() == ENOENT || e.value() == ENOTDIR || e.value() == ELOOP; }
 
 }  // namespace
 
@@ -71,24 +72,25 @@ bool InspectWalk::idle() const {
 }
 
 InspectWalk::Asked InspectWalk::ask(Bytes& out) {
-    if (!files_.empty() && hashes_.size() < kMaxHashesAsked) {
+    if (!files_.empty() && asked_blocks_ < kWalkBlocks) {
         const auto file = std::move(files_.front());
         files_.pop_front();
         HashesRequest m{file->path, file->object, file->next, kMaxHashesBlocks};
         const auto blocks = (file->size - file->next + kResyncBlockBytes - 1) / kResyncBlockBytes;
         m.blocks = static_cast<std::uint32_t>(std::min<std::uint64_t>(blocks, kMaxHashesBlocks));
         Answerer::say(out, MessageKind::kHashes, m);
+        asked_blocks_ += file->asked = m.blocks;
         hashes_.push_back(file);
         return Asked::kHashes;
     }
     if (suspects.size() > kMaxSuspects || files_.size() > kMaxFilesWaiting) return Asked::kNothing;
-    if (!paths_.empty() && stats_.size() < kMaxStatsAsked) {
+    if (!paths_.empty() && stats_.size() < kWalkStats) {
         Answerer::say(out, MessageKind::kStat, StatRequest{paths_.front().path});
         stats_.push_back(std::move(paths_.front()));
         paths_.pop_front();
         return Asked::kStat;
     }
-    if (!directories_.empty() && listings_.size() < kMaxListsAsked) {
+    if (!directories_.empty() && listings_.size() < kWalkLists) {
         Answerer::say(out, MessageKind::kList, ListRequest{directories_.back().path});
         listings_.emplace_back();
         listings_.back().task = std::move(directories_.back());
@@ -110,7 +112,7 @@ void InspectWalk::open(Listing& l) {
     l.opened = true;
     at_ = l.task.path;
     auto dir = open_beneath(root_, l.task.path, O_RDONLY | O_DIRECTORY);
-    if (!dir && means_missing(dir.error())) return;  // its own name is a suspect
+    if (!dir && leads_nowhere(dir.error())) return;  // its own name is a suspect
     if (!dir) return fail(l.task.path, cannot("open", l.task.path, dir.error()).error());
     auto names = read_dir(dir->get());
     if (!names) return fail(l.task.path, cannot("read", l.task.path, names.error()).error());
@@ -172,7 +174,7 @@ void InspectWalk::on(const StatReply& m) {
     stats_.pop_front();
     std::optional<Entry> local;
     const auto parent = open_parent_beneath(root_, s.path);
-    if (!parent && !means_missing(parent.error())) {
+    if (!parent && !leads_nowhere(parent.error())) {
         return fail(s.path, cannot("open the directory of", s.path, parent.error()).error());
     }
     if (parent) {
@@ -214,7 +216,8 @@ void InspectWalk::compare(const std::string& path, const Entry* master, const En
     const auto size = std::max(master->size, local->size);
     const bool resized = (kinds & difference::kSize) != 0;
     const bool doubtful = full_ || (kinds & difference::kMtime) != 0 || (repair_ && resized);
-    const bool content = S_ISREG(master->mode) && S_ISREG(local->mode) && doubtful && size != 0 && (repair_ || !resized);
+    const bool content =
+        S_ISREG(master->mode) && S_ISREG(local->mode) && doubtful && size != 0 && (repair_ || !resized);
     const bool put_off = content && repair_ && !resized;  // a time that is equal says that the content is
     if (kinds != 0 && !put_off) suspects.push_back(std::move(s));
     if ((kinds & difference::kType) != 0) return;
@@ -239,13 +242,14 @@ Result<void, DecodeError> InspectWalk::on(const HashesReply& m) {
     const auto file = std::move(hashes_.front());
     hashes_.pop_front();
     const auto begin = file->next;
+    asked_blocks_ -= file->asked;
     file->next += kMaxHashesBlocks * kResyncBlockBytes;
     if (m.gone) return {};  // it was removed or moved: the replica will hear of it, and so shall we
     const auto parent = open_parent_beneath(root_, file->path);
     const auto found = parent ? open_at(parent->get(), std::string(leaf_of(file->path)), O_PATH)
                               : SysResult<OwnFd>(tdfs::fail(parent.error()));
     if (!found) {
-        if (!means_missing(found.error())) fail(file->path, cannot("open", file->path, found.error()).error());
+        if (!leads_nowhere(found.error())) fail(file->path, cannot("open", file->path, found.error()).error());
         return {};
     }
     const auto info = stat_fd(found->get());
@@ -307,6 +311,7 @@ void InspectWalk::give_up(Asked asked, const std::string& why) {
             return;
         case Asked::kHashes:
             fail(hashes_.front()->path, why);
+            asked_blocks_ -= hashes_.front()->asked;
             hashes_.pop_front();
             return;
         case Asked::kNothing:

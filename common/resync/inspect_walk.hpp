@@ -17,12 +17,13 @@ namespace tdfs {
 // A regular file whose content is being compared, window by window.
 struct FileTask {
     std::string path;
-    ObjectId object;             // on the master
-    std::uint64_t size = 0;      // the larger one of both sides'
-    std::uint64_t next = 0;      // begin of the next window
-    std::size_t suspects = 0;    // of the window before, not looked at yet
-    bool differs = false;        // for sure
-    bool look_at_end = false;    // at what is beside the content, which was put off until then
+    ObjectId object;           // on the master
+    std::uint64_t size = 0;    // the larger one of both sides'
+    std::uint64_t next = 0;    // begin of the next window
+    std::uint32_t asked = 0;   // blocks whose hashes are coming
+    std::size_t suspects = 0;  // of the window before, not looked at yet
+    bool differs = false;      // for sure
+    bool look_at_end = false;  // at what is beside the content, which was put off until then
 };
 using FileTaskPtr = std::shared_ptr<FileTask>;
 
@@ -30,8 +31,8 @@ using FileTaskPtr = std::shared_ptr<FileTask>;
 struct Suspect {
     std::string path;
     std::vector<std::uint64_t> blocks;
-    FileTaskPtr file;   // that waits for it
-    std::string other;  // not empty: are both names one object?
+    FileTaskPtr file;    // that waits for it
+    std::string other;   // not empty: are both names one object?
     bool named = false;  // by the order: it must be somewhere
     double share = 0;    // of the whole, with all that is beneath
 };
@@ -52,7 +53,9 @@ class LinkMap {
         std::uint32_t left = 0;  // names not seen yet
     };
     struct Hash {
-        std::size_t operator()(const ObjectId& id) const noexcept { return id.ino * 0x9E3779B97F4A7C15ull ^ id.birth_ns; }
+        std::size_t operator()(const ObjectId& id) const noexcept {
+            return id.ino * 0x9E3779B97F4A7C15ull ^ id.birth_ns;
+        }
     };
     std::unordered_map<ObjectId, Group, Hash> groups_;
     std::unordered_map<std::uint64_t, ObjectId> by_ino_;
@@ -125,6 +128,7 @@ class InspectWalk {
     std::deque<Suspect> stats_;
     std::deque<Listing> listings_;
     std::deque<FileTaskPtr> hashes_;
+    std::size_t asked_blocks_ = 0;
     std::uint64_t compared_ = 0;
     std::uint64_t bytes_ = 0;
     double share_ = 0;

@@ -9,8 +9,6 @@ namespace tdfs {
 
 namespace {
 
-using Asked = InspectWalk::Asked;
-
 constexpr std::size_t kMaxLooks = 4;
 constexpr std::size_t kLookBlocks = 32;            // of one look without details
 constexpr std::size_t kLookPathBytes = 96 * 1024;  // of one look
@@ -80,7 +78,7 @@ bool Inspector::ask(Bytes& out, std::uint64_t now_ns) {
     }
     if (ask_look(out)) return true;
     const auto asked = walk_.ask(out);
-    if (asked == Asked::kNothing) return false;
+    if (asked == InspectWalk::Asked::kNothing) return false;
     asked_.push_back(asked);
     return true;
 }
@@ -106,37 +104,37 @@ bool Inspector::ask_look(Bytes& out) {
     }
     Answerer::say(out, MessageKind::kLook, m);
     looks_.push_back(std::move(look));
-    asked_.push_back(Asked::kNothing);
+    asked_.push_back(InspectWalk::Asked::kNothing);
     return true;
 }
 
 Result<bool, DecodeError> Inspector::receive(MessageKind kind, ByteView payload) {
     if (asked_.empty()) return bad("an answer to no question");
-    const Asked asked = asked_.front();
+    const InspectWalk::Asked asked = asked_.front();
     Result<bool, DecodeError> answered = true;
     if (kind == MessageKind::kCannot) {
         const auto m = decode_Cannot(payload);
         if (!m) return Unexpected<DecodeError>(m.error());
-        if (asked == Asked::kNothing) {
+        if (asked == InspectWalk::Asked::kNothing) {
             const auto first = std::find_if(looks_.begin(), looks_.end(), [](const auto& l) { return !l.step; });
             retry(*first, m->text);
             looks_.erase(first);
         } else {
             walk_.give_up(asked, m->text);
         }
-    } else if (kind == MessageKind::kListPart && asked == Asked::kList) {
+    } else if (kind == MessageKind::kListPart && asked == InspectWalk::Asked::kList) {
         auto m = decode_ListPart(payload);
         if (!m) return Unexpected<DecodeError>(m.error());
         answered = walk_.on(std::move(*m));
-    } else if (kind == MessageKind::kStatReply && asked == Asked::kStat) {
+    } else if (kind == MessageKind::kStatReply && asked == InspectWalk::Asked::kStat) {
         const auto m = decode_StatReply(payload);
         if (!m) return Unexpected<DecodeError>(m.error());
         walk_.on(*m);
-    } else if (kind == MessageKind::kHashesReply && asked == Asked::kHashes) {
+    } else if (kind == MessageKind::kHashesReply && asked == InspectWalk::Asked::kHashes) {
         const auto m = decode_HashesReply(payload);
         if (!m) return Unexpected<DecodeError>(m.error());
         if (auto done = walk_.on(*m); !done) return Unexpected<DecodeError>(done.error());
-    } else if (kind == MessageKind::kLooked && asked == Asked::kNothing) {
+    } else if (kind == MessageKind::kLooked && asked == InspectWalk::Asked::kNothing) {
         auto m = decode_Looked(payload);
         if (!m) return Unexpected<DecodeError>(m.error());
         answered = on(std::move(*m));
@@ -182,7 +180,8 @@ Result<bool, DecodeError> Inspector::on(Looked m) {
         used += items;
         ++answered;
     }
-    if (used != m.items.size() && answered == look->suspects.size()) return bad("more was looked at than was asked for");
+    if (used != m.items.size() && answered == look->suspects.size())
+        return bad("more was looked at than was asked for");
     // The others come back to the front; where writers could not be held for so many, fewer are asked for.
     if (!m.held) look_items_ = std::max<std::size_t>(look_items_ / 2, 1);
     for (std::size_t i = look->suspects.size(); i > answered; --i) {

@@ -312,7 +312,11 @@ class ResyncSink::Impl {
         progress_.bytes_done = working_ ? std::min(fetched.bytes_done, agenda_.bytes) : agenda_.bytes;
         progress_.counting = working_ && !all_looked_at();
         progress_.round = round_;
-        counts_ = {listed_, fetched.fetched_files, fetched.fetched_bytes, matcher_.removed(), matcher_.metadata(),
+        counts_ = {listed_,
+                   fetched.fetched_files,
+                   fetched.fetched_bytes,
+                   matcher_.removed(),
+                   matcher_.metadata(),
                    fetched.xattrs_left};
     }
 

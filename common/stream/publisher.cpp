@@ -26,11 +26,7 @@ class Publisher::Impl {
     Impl(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder,
          MakeInspector make_inspector)
         : board_(texts(options.targets)),
-          shared_{journal,
-                  std::move(volume),
-                  std::move(options),
-                  std::move(make_responder),
-                  std::move(make_inspector),
+          shared_{journal, std::move(volume), std::move(options), std::move(make_responder), std::move(make_inspector),
                   board_},
           started_at_(Instant::now()) {
         TDFS_INVARIANT(!shared_.volume.history.empty(), "a publisher without an epoch");

@@ -68,8 +68,8 @@ struct PeerStatus {
     double send_rate = 0, apply_rate = 0;  // bytes/s over the last seconds
     std::uint64_t connects = 0;
     std::uint64_t resyncs = 0;
-    Progress progress;   // while resyncing
-    double hold_ms = 0;  // how long writers were held at the end of the last resync
+    Progress progress;                               // while resyncing
+    double hold_ms = 0;                              // how long writers were held at the end of the last resync
     std::uint64_t soft_errors = 0, hard_errors = 0;  // as the slave counts them (proto/session.hpp)
 };
 

@@ -75,7 +75,8 @@ Inspected inspect(Cluster& cluster, const Words& words) {
         for (std::size_t i = 0; i < cluster.slaves(); i++) {
             if (slave == "127.0.0.1:" + std::to_string(cluster.slave_port(i))) slave = std::to_string(i);
         }
-        const std::string text = slave + ":" + json.at("path").get<std::string>() + ":" + json.at("kinds").get<std::string>();
+        const std::string text =
+            slave + ":" + json.at("path").get<std::string>() + ":" + json.at("kinds").get<std::string>();
         result.found.insert(text);
         if (json.at("healed") == true) result.healed.insert(text);
     }
@@ -121,9 +122,7 @@ std::vector<Change> all_changes() {
          [](const std::string& r) { keeping_time(r + "/big", [&] { overwrite(r + "/big", 1'500'000, "FOREIGN"); }); }},
         {"big", "content", true, [](const std::string& r) { overwrite(r + "/big", 2'999'990, "FOREIGN"); }},
         {"d/file3", "size", true,
-         [](const std::string& r) {
-             keeping_time(r + "/d/file3", [&] { overwrite(r + "/d/file3", 100, "longer"); });
-         }},
+         [](const std::string& r) { keeping_time(r + "/d/file3", [&] { overwrite(r + "/d/file3", 100, "longer"); }); }},
         {"d/file4", "mode", true, [](const std::string& r) { REQUIRE(chmod((r + "/d/file4").c_str(), 0777) == 0); }},
         {"d/file5", "owner", true,
          [](const std::string& r) { REQUIRE(chown((r + "/d/file5").c_str(), 1234, 1234) == 0); }},

@@ -118,7 +118,8 @@ InspectStart inspect_start(Random& random) {
 
 HashesReply hashes_reply(Random& random) {
     HashesReply m{random.coin(), random.file_offset(), {}};
-    for (auto n = random.below(kMaxHashesBlocks + 1); n > 0; --n) m.hashes.emplace_back(random.number(), random.number());
+    for (auto n = random.below(kMaxHashesBlocks + 1); n > 0; --n)
+        m.hashes.emplace_back(random.number(), random.number());
     return m;
 }
 

@@ -9,13 +9,13 @@
 namespace tdfs::test {
 
 inline constexpr std::array kAllMessages{
-    MessageKind::kHello,     MessageKind::kWelcome,  MessageKind::kRefuse,      MessageKind::kResume,
-    MessageKind::kHeartbeat, MessageKind::kAck,      MessageKind::kResyncStart, MessageKind::kList,
-    MessageKind::kListPart,  MessageKind::kStat,     MessageKind::kStatReply,   MessageKind::kRange,
-    MessageKind::kRangePart, MessageKind::kRangeEnd, MessageKind::kXattrs,      MessageKind::kXattrsReply,
-    MessageKind::kRoundDone, MessageKind::kTouched,  MessageKind::kProgress,    MessageKind::kInspectStart,
-    MessageKind::kInspectStop, MessageKind::kHashes, MessageKind::kHashesReply, MessageKind::kLook,
-    MessageKind::kLooked, MessageKind::kCannot, MessageKind::kFound, MessageKind::kInspectProgress,
+    MessageKind::kHello,       MessageKind::kWelcome,  MessageKind::kRefuse,      MessageKind::kResume,
+    MessageKind::kHeartbeat,   MessageKind::kAck,      MessageKind::kResyncStart, MessageKind::kList,
+    MessageKind::kListPart,    MessageKind::kStat,     MessageKind::kStatReply,   MessageKind::kRange,
+    MessageKind::kRangePart,   MessageKind::kRangeEnd, MessageKind::kXattrs,      MessageKind::kXattrsReply,
+    MessageKind::kRoundDone,   MessageKind::kTouched,  MessageKind::kProgress,    MessageKind::kInspectStart,
+    MessageKind::kInspectStop, MessageKind::kHashes,   MessageKind::kHashesReply, MessageKind::kLook,
+    MessageKind::kLooked,      MessageKind::kCannot,   MessageKind::kFound,       MessageKind::kInspectProgress,
     MessageKind::kInspectDone,
 };
 

@@ -20,7 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void write_file(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 // A replay that stands wherever it is to be met.
 class RestingGate : public ReplayGate {

@@ -19,11 +19,13 @@ TEST_CASE("only what a foreign tree answers with is left to a repair") {
     const TempDir dir;
     const auto state = open_dir(dir.path());
     Healer healer(state.get());
-    for (const int e : {ENOSPC, EIO, EROFS, EACCES, EDQUOT, ETXTBSY}) CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
+    for (const int e : {ENOSPC, EIO, EROFS, EACCES, EDQUOT, ETXTBSY})
+        CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
     CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(ENOENT, true)));
     CHECK_FALSE(healer.leave(unlink_of(".tdfs/stage/x"), Lsn(1), failure(ENOENT)));
     CHECK(healer.status().paths == 0);
-    for (const int e : {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY}) CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
+    for (const int e : {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY})
+        CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
     CHECK(healer.status().paths == 1);
 }
 
