@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "common/control/client.hpp"
 #include "common/control/inspect_answer.hpp"
 #include "common/control/journal_log.hpp"
 #include "common/control/status.hpp"
@@ -18,7 +17,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kTimedOut = 4;
-constexpr int kNotChecked = static_cast<int>(ControlExit::kNotChecked);
 
 json failed(const std::string& text, int code = 1) { return {{"error", text}, {"code", code}}; }
 
@@ -115,13 +113,13 @@ Result<std::vector<std::string>, std::string> Service::targets(const ControlRequ
 
 json Service::inspect(const ControlRequest& request) {
     auto order = read_inspect_command(request.command, {p_.volume.directory(), p_.volume.mountpoint()});
-    if (!order) return failed(order.error(), kNotChecked);
+    if (!order) return failed(order.error(), kInspectNotChecked);
     auto names = targets(request);
-    if (!names) return failed(names.error(), kNotChecked);
+    if (!names) return failed(names.error(), kInspectNotChecked);
     if (names->empty()) {
         for (const PeerStatus& p : p_.publisher.status()) names->push_back(p.target);
     }
-    if (names->empty()) return failed("there is no slave to compare with", kNotChecked);
+    if (names->empty()) return failed("there is no slave to compare with", kInspectNotChecked);
     std::vector<InspectTarget> jobs;
     for (const auto& name : *names) jobs.push_back({name, p_.publisher.inspect(name, *order)});
     return answer_inspect(request, jobs);

@@ -6,7 +6,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "common/control/client.hpp"
 #include "common/control/inspect_answer.hpp"
 #include "common/control/journal_log.hpp"
 #include "common/control/status.hpp"
@@ -23,7 +22,6 @@ using nlohmann::json;
 
 constexpr int kFailed = 1;
 constexpr int kTimedOut = 4;
-constexpr int kNotChecked = static_cast<int>(ControlExit::kNotChecked);
 constexpr std::uint64_t kLongestWaitMs = 1ull << 40;  // so that adding it to now does not overflow
 
 json error(const std::string& text, int code = kFailed) { return {{"error", text}, {"code", code}}; }
@@ -90,14 +88,14 @@ json SlaveService::wait(const ControlRequest& request) {
 // Of this replica, whoever is the master.
 json SlaveService::inspect(const ControlRequest& request) {
     auto order = read_inspect_command(request.command, {directory_});
-    if (!order) return error(order.error(), kNotChecked);
+    if (!order) return error(order.error(), kInspectNotChecked);
     if (const auto slaves = request.command.find("slaves"); slaves != request.command.end() && !slaves->empty()) {
-        return error("a slave inspects itself only: ask the master about others", kNotChecked);
+        return error("a slave inspects itself only: ask the master about others", kInspectNotChecked);
     }
     if (const auto state = replica_.status().state;
         state != ReplicaState::kStreaming || !subscriber_.status().connected) {
         return error(std::string("this slave has no master to compare with now (it is ") + to_text(state) + ")",
-                     kNotChecked);
+                     kInspectNotChecked);
     }
     return answer_inspect(request, {{"here", replica_.inspect(std::move(*order))}});
 }

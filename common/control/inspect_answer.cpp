@@ -14,6 +14,8 @@ namespace {
 
 using nlohmann::json;
 
+static_assert(kInspectNotChecked == static_cast<int>(ControlExit::kNotChecked));
+
 constexpr auto kJobLook = std::chrono::milliseconds(50);
 constexpr int kProgressLooks = 5;
 
@@ -114,7 +116,7 @@ json answer_inspect(const ControlRequest& request, const std::vector<InspectTarg
         if (all_done) break;
         if (gone || request.cancelled()) {
             for (const auto& target : targets) target.job->cancel();
-            return {{"error", "given up"}, {"code", static_cast<int>(ControlExit::kNotChecked)}};
+            return {{"error", "given up"}, {"code", kInspectNotChecked}};
         }
         std::this_thread::sleep_for(kJobLook);
     }

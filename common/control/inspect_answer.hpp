@@ -12,6 +12,8 @@
 
 namespace tdfs {
 
+inline constexpr int kInspectNotChecked = 5;  // code of an {"error"}: nothing could be compared
+
 // {"full": true, "repair": true, "rate": N, "paths": [...]} as an order. Paths are relative to the tree's root, or
 // absolute beneath one of `roots` (the directory, the mount). The error is one line.
 [[nodiscard]] Result<InspectStart, std::string> read_inspect_command(const nlohmann::json& command,
