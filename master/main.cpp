@@ -17,7 +17,7 @@
 #include "common/control/places.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/guards.hpp"
-#include "common/resync/source.hpp"
+#include "common/resync/inspect_source.hpp"
 #include "common/stream/publisher.hpp"
 #include "master/mount.hpp"
 #include "master/options.hpp"
@@ -68,6 +68,28 @@ class Responder : public ResyncResponder {
   private:
     ResyncSource source_;
 };
+
+// Inspections of one slave, as its session drives them.
+class InspectSide : public InspectResponder {
+  public:
+    explicit InspectSide(InspectSourceParts parts) : source_(std::move(parts)) {}
+    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
+        return source_.receive(kind, payload);
+    }
+    bool produce(Bytes& out) override { return source_.produce(out); }
+
+  private:
+    InspectSource source_;
+};
+
+// Whether the object's modification time is still to be recorded.
+bool is_unsettled(NodeTable& nodes, const ObjectId& object) {
+    Node* const node = nodes.find_pinned(object.ino);
+    if (node == nullptr) return false;
+    const bool unsettled = node->id == object && node->touched_ns.load(std::memory_order_relaxed) != 0;
+    nodes.unpin(node);
+    return unsettled;
+}
 
 // Objects are created with the caller's ids but with our capabilities: the kernel has already checked the caller.
 Result<void, std::string> prepare_process() {
@@ -135,14 +157,20 @@ int run(const MasterOptions& options) {
     publisher_options.nodelay = options.nodelay;
     publisher_options.name = host_name() + ":" + volume.directory();
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
-    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
-                        [&](const std::string& reason, bool full) {
-                            return std::make_unique<Responder>(volume, journal, hold, reason, full);
-                        });
+    Publisher publisher(
+        journal, {identity.volume, identity.history}, publisher_options,
+        [&](const std::string& reason, bool full) {
+            return std::make_unique<Responder>(volume, journal, hold, reason, full);
+        },
+        [&] {
+            return std::make_unique<InspectSide>(InspectSourceParts{
+                volume.root(), hold, [&nodes](const ObjectId& object) { return is_unsettled(nodes, object); }});
+        });
 
+    Scrub scrub(publisher, {options.scrub_rate, options.scrub_repair});
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
-                     publisher, stop_requested.get()});
+                     publisher, scrub, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
     OwnFd run_directory;
     if (volume.mount_covers_directory()) {
@@ -156,6 +184,7 @@ int run(const MasterOptions& options) {
 
     settler.start();
     publisher.start();
+    scrub.start();
     mount.start();
     const RetentionLimits limits{options.retain_bytes};
     {
@@ -179,6 +208,7 @@ int run(const MasterOptions& options) {
         settler.settle_all();
     }
     settler.stop();
+    scrub.stop();
     publisher.wait({}, journal.tail(), Publisher::Level::kReceived, std::chrono::milliseconds(500));
     publisher.stop();
     (*control)->stop();

@@ -4,6 +4,7 @@
 
 #include <cxxopts.hpp>
 
+#include "common/control/human.hpp"
 #include "master/mount.hpp"
 #include "proto/frame.hpp"
 #include "tdfs_config.hpp"
@@ -57,6 +58,9 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
         ("segment-bytes", "size of a journal segment", cxxopts::value<std::uint64_t>()->default_value("67108864"), "N")
         ("allow-empty", "start although DIR is empty and was not when the volume was last used: empties the slaves")
+        ("scrub", "inspect the slaves for ever, reading at most so many bytes a second on each side (as 10M)",
+         cxxopts::value<std::string>(), "RATE")
+        ("scrub-repair", "with --scrub: heal what differs, not only report it")
         ("log-file", "log here (default: stderr with -f, else syslog)", cxxopts::value<std::string>(), "FILE")
         ("log-level", "error, warn, info or debug", cxxopts::value<std::string>()->default_value("info"), "LEVEL")
         ("fuse-debug", "print every FUSE request (with -f)")
@@ -102,6 +106,14 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
         o.fuse_debug = parsed.count("fuse-debug") > 0;
         if (parsed.count("state-dir") > 0) o.state_dir = parsed["state-dir"].as<std::string>();
         if (parsed.count("log-file") > 0) o.log_file = parsed["log-file"].as<std::string>();
+        if (parsed.count("scrub") > 0) {
+            const auto& text = parsed["scrub"].as<std::string>();
+            const auto rate = parse_size(text);
+            if (!rate || *rate == 0) return usage("--scrub takes bytes a second, as 500K or 10M, not " + text);
+            o.scrub_rate = *rate;
+        }
+        o.scrub_repair = parsed.count("scrub-repair") > 0;
+        if (o.scrub_repair && o.scrub_rate == 0) return usage("--scrub-repair needs --scrub RATE");
         o.log_level = parsed["log-level"].as<std::string>();
         o.retain_bytes = parsed["retain-bytes"].as<std::uint64_t>();
         o.segment_bytes = parsed["segment-bytes"].as<std::uint64_t>();

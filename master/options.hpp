@@ -24,6 +24,8 @@ struct MasterOptions {
     std::string log_level = "info";
     std::uint64_t retain_bytes = 4ull << 30;
     std::uint64_t segment_bytes = 64ull << 20;
+    std::uint64_t scrub_rate = 0;  // bytes a second; 0: off
+    bool scrub_repair = false;
 };
 
 // What to do instead of running: text to print (help, version: exit 0), or a line of advice (exit 2).

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/control/inspect_answer.hpp"
 #include "common/control/journal_log.hpp"
 #include "common/control/status.hpp"
 #include "common/daemon/daemon.hpp"
@@ -56,6 +57,8 @@ SlaveRowStatus row_of(const PeerStatus& p) {
     row.connects = p.connects;
     row.resyncs = p.resyncs;
     row.hold_ms = p.hold_ms;
+    row.soft_errors = p.soft_errors;
+    row.hard_errors = p.hard_errors;
     row.progress.files_done = p.progress.files_done;
     row.progress.files_total = p.progress.files_total;
     row.progress.bytes_done = p.progress.bytes_done;
@@ -88,12 +91,12 @@ json Service::status() const {
     s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
     s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
+    s.scrub = p_.scrub.status();
     for (const PeerStatus& p : p_.publisher.status()) s.slaves.push_back(row_of(p));
     return status_to_json(s);
 }
 
-// Everything done before the question has been applied when it is answered: times included.
-json Service::drain(const ControlRequest& request) {
+Result<std::vector<std::string>, std::string> Service::targets(const ControlRequest& request) const {
     std::vector<std::string> names;
     const std::vector<PeerStatus> peers = p_.publisher.status();
     for (const auto& given : request.command.value("slaves", json::array())) {
@@ -102,9 +105,33 @@ json Service::drain(const ControlRequest& request) {
         for (const PeerStatus& p : peers) {
             if (p.target == name || p.name == name) found = &p;
         }
-        if (found == nullptr) return failed("there is no slave " + name + " (tdfsctl status shows their names)");
+        if (found == nullptr) {
+            return Unexpected<std::string>("there is no slave " + name + " (tdfsctl status shows their names)");
+        }
         names.push_back(found->target);
     }
+    return names;
+}
+
+json Service::inspect(const ControlRequest& request) {
+    auto order = read_inspect_command(request.command, {p_.volume.directory(), p_.volume.mountpoint()});
+    if (!order) return failed(order.error(), kInspectNotChecked);
+    auto names = targets(request);
+    if (!names) return failed(names.error(), kInspectNotChecked);
+    if (names->empty()) {
+        for (const PeerStatus& p : p_.publisher.status()) names->push_back(p.target);
+    }
+    if (names->empty()) return failed("there is no slave to compare with", kInspectNotChecked);
+    std::vector<InspectTarget> jobs;
+    for (const auto& name : *names) jobs.push_back({name, p_.publisher.inspect(name, *order)});
+    return answer_inspect(request, jobs);
+}
+
+// Everything done before the question has been applied when it is answered: times included.
+json Service::drain(const ControlRequest& request) {
+    const auto named = targets(request);
+    if (!named) return failed(named.error());
+    const std::vector<std::string>& names = *named;
     const auto timeout = std::chrono::milliseconds(request.command.value("timeout_ms", std::int64_t{-1}));
     p_.settler.settle_all();
     const Lsn upto = p_.journal.tail();
@@ -124,6 +151,7 @@ json Service::answer(const ControlRequest& request) {
     const std::string command = request.command.value("cmd", "");
     if (command == "status") return status();
     if (command == "drain") return drain(request);
+    if (command == "inspect") return inspect(request);
     if (command == "log") return answer_log(p_.journal, request);
     if (command == "stop") {
         const std::uint64_t one = 1;

@@ -11,12 +11,13 @@
 #include "master/mutator.hpp"
 #include "master/node_table.hpp"
 #include "master/options.hpp"
+#include "master/scrub.hpp"
 #include "master/settler.hpp"
 #include "master/volume.hpp"
 
 namespace tdfs {
 
-// Commands: status, drain, log, stop (common/control/README.md). Thread-safe: called by the control server's threads. Owned
+// Commands: status, drain, inspect, log, stop (common/control/README.md). Thread-safe: called by the control server's threads. Owned
 // by main; everything it refers to outlives it.
 class Service {
   public:
@@ -31,6 +32,7 @@ class Service {
         Settler& settler;
         FuseMount& mount;
         Publisher& publisher;
+        const Scrub& scrub;
         int stop_requested;  // eventfd
     };
     explicit Service(const Parts& parts) : p_(parts) {}
@@ -42,6 +44,9 @@ class Service {
   private:
     nlohmann::json status() const;
     nlohmann::json drain(const ControlRequest& request);
+    nlohmann::json inspect(const ControlRequest& request);
+    // Targets by what people call them; all where none is named.
+    Result<std::vector<std::string>, std::string> targets(const ControlRequest& request) const;
     Parts p_;
 };
 

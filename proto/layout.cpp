@@ -7,7 +7,9 @@ namespace tdfs {
 
 std::string format_layout() {
     std::string all;
-    for (const auto part : {frame_layout(), record_layout(), session_layout(), resync_layout()}) all += part;
+    for (const auto part : {frame_layout(), record_layout(), session_layout(), resync_layout(), inspect_layout()}) {
+        all += part;
+    }
     return all;
 }
 

@@ -12,6 +12,7 @@ namespace tdfs {
 [[nodiscard]] std::string_view record_layout();
 [[nodiscard]] std::string_view session_layout();
 [[nodiscard]] std::string_view resync_layout();
+[[nodiscard]] std::string_view inspect_layout();
 
 // All of them, in this order.
 [[nodiscard]] std::string format_layout();

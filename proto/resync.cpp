@@ -4,6 +4,7 @@
 
 #include "proto/codec.hpp"
 #include "proto/layout.hpp"
+#include "proto/object_codec.hpp"
 
 namespace tdfs {
 
@@ -19,7 +20,7 @@ std::string_view resync_layout() {
            "  range_part=86: offset:u64 hole_bytes:u64 data:rest\n"
            "  range_end=87: gone:flag size:u64\n"
            "  xattrs=88: path object\n"
-           "  xattrs_reply=89: gone:flag xattrs:list(name value:u32+bytes)\n"
+           "  xattrs_reply=89: gone:flag too_many:flag xattrs:list(name value:u32+bytes)\n"
            "  round_done=90:\n"
            "  touched=91: more:flag last:flag links:flag\n"
            "    paths:list(path object deep:flag content:flag ranges:list(offset:u64 length:u64))\n"
@@ -33,34 +34,12 @@ std::string_view resync_layout() {
 namespace {
 
 // What the smallest element of each list takes.
-constexpr std::size_t kLeastEntryBytes = 68;
-constexpr std::size_t kLeastXattrBytes = 7;
 constexpr std::size_t kLeastTouchedBytes = 24;
-constexpr std::size_t kPairBytes = 16;
 // Lists without a bound of their own are bounded by the frame they stand in.
 constexpr std::size_t kMaxEntries = kMaxPayloadBytes / kLeastEntryBytes;
-constexpr std::size_t kMaxXattrs = kMaxXattrsBytes / kLeastXattrBytes;
 constexpr std::size_t kMaxTouchedPaths = kMaxPayloadBytes / kLeastTouchedBytes;
 
 }  // namespace
-
-template <class C>
-static void fields(C& c, typename C::template Value<Entry>& m) {
-    c.short_text(m.name, kMaxNameBytes);
-    c.object(m.object);
-    c.number(m.links);
-    c.number(m.mode);
-    c.number(m.uid);
-    c.number(m.gid);
-    c.number(m.rdev);
-    c.number(m.size);
-    c.number(m.mtime_ns);
-    c.number(m.xattr_hash);
-    c.short_text(m.target, kMaxSymlinkBytes);
-    c.require(m.name.empty() || is_valid_name(m.name), "name not valid");
-    c.require(m.target.find('\0') == std::string::npos, "target not valid");
-    c.require(m.size <= kMaxFileBytes, kBeyond);
-}
 
 template <class C>
 static void fields(C& c, typename C::template Value<ResyncStart>& m) {
@@ -103,16 +82,6 @@ static void fields(C& c, typename C::template Value<StatReply>& m) {
 }
 
 template <class C>
-static void pairs(C& c, typename C::template Value<std::vector<std::pair<std::uint64_t, std::uint64_t>>>& list,
-                  std::size_t limit) {
-    c.count(list, limit, kPairBytes);
-    for (auto& [first, second] : list) {
-        c.number(first);
-        c.number(second);
-    }
-}
-
-template <class C>
 static void fields(C& c, typename C::template Value<RangeRequest>& m) {
     c.path(m.path);
     c.object(m.object);
@@ -149,17 +118,8 @@ static void fields(C& c, typename C::template Value<XattrsRequest>& m) {
 template <class C>
 static void fields(C& c, typename C::template Value<XattrsReply>& m) {
     c.flag(m.gone);
-    c.count(m.xattrs, kMaxXattrs, kLeastXattrBytes);
-    std::size_t bytes = 0;
-    const std::string* before = nullptr;
-    for (auto& [name, value] : m.xattrs) {
-        c.xattr_name(name);
-        c.long_bytes(value, kMaxXattrValueBytes);
-        bytes += name.size() + value.size();
-        c.require(bytes <= kMaxXattrsBytes, "extended attributes too long");
-        c.require(!before || *before < name, "extended attributes out of order");
-        before = &name;
-    }
+    c.flag(m.too_many);
+    xattr_list(c, m.xattrs);
 }
 
 template <class C>

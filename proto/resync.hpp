@@ -87,6 +87,7 @@ struct XattrsRequest {
 };
 struct XattrsReply {
     bool gone = false;
+    bool too_many = false;  // more than kMaxXattrsBytes: none are shown, the sink leaves what is there
     std::vector<std::pair<std::string, Bytes>> xattrs;  // sorted by name, ACLs included
 };
 

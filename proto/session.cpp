@@ -15,7 +15,8 @@ std::string_view session_layout() {
            "  refuse=66: reason:text\n"
            "  resume=67: epoch lsn\n"
            "  heartbeat=68: tail:lsn\n"
-           "  ack=69: received:lsn durable:lsn applied:lsn state applied_time_ns:u64 error:text\n"
+           "  ack=69: received:lsn durable:lsn applied:lsn state applied_time_ns:u64 error:text "
+           "soft_errors:u64 hard_errors:u64\n"
            "  state:u8 fresh=0 streaming=1 resyncing=2 stalled=3 damaged=4 paused=5\n"
            "  epoch:u64 lsn:u64 volume:16 bytes; text: u16+bytes <= 4096; list: u32 count; history <= 4096\n";
 }
@@ -86,6 +87,8 @@ static void fields(C& c, typename C::template Value<Ack>& m) {
     c.one_of(m.state, ReplicaState::kPaused);
     c.number(m.applied_time_ns);
     c.text(m.error);
+    c.number(m.soft_errors);
+    c.number(m.hard_errors);
 }
 
 namespace {

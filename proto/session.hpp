@@ -5,6 +5,8 @@
 //                       <------    Welcome                 (or Refuse, then both close)
 //   Resume              ------>                            then journal frames and Heartbeats; Acks come back
 //   or ResyncStart      ------>                            then proto/resync.hpp, until Resume
+//
+// In mid-stream, at frame boundaries, also proto/inspect.hpp.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +43,16 @@ enum class MessageKind : std::uint8_t {
     kRoundDone = 90,
     kTouched = 91,
     kProgress = 92,
+    kInspectStart = 96,
+    kInspectStop = 97,
+    kHashes = 98,
+    kHashesReply = 99,
+    kLook = 100,
+    kLooked = 101,
+    kCannot = 102,
+    kFound = 103,
+    kInspectProgress = 104,
+    kInspectDone = 105,
 };
 
 // One step of the volume's history: from first_lsn on, until the next entry, the journal was written in `epoch`.
@@ -103,6 +115,8 @@ struct Ack {
     ReplicaState state = ReplicaState::kStreaming;
     std::uint64_t applied_time_ns = 0;  // time_ns of the last frame applied
     std::string error;
+    std::uint64_t soft_errors = 0;  // records that went well when they were tried again
+    std::uint64_t hard_errors = 0;  // records that did not apply, and differences that were found
 };
 
 #define TDFS_MESSAGE(Type)                     \

@@ -175,19 +175,4 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
     return found;
 }
 
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-    std::uint64_t value = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (parsed.ec != std::errc() || text.empty() || text.front() == '-') return std::nullopt;
-    std::string_view unit = text.substr(static_cast<std::size_t>(parsed.ptr - text.data()));
-    if (unit.empty()) return value;
-    constexpr std::string_view kUnits = "KMGT";
-    const auto power = kUnits.find(unit.front() >= 'a' ? static_cast<char>(unit.front() - 'a' + 'A') : unit.front());
-    unit.remove_prefix(1);
-    if (power == std::string_view::npos || (!unit.empty() && unit != "B" && unit != "iB")) return std::nullopt;
-    const auto shift = 10 * (power + 1);
-    if (value > std::numeric_limits<std::uint64_t>::max() >> shift) return std::nullopt;
-    return value << shift;
-}
-
 }  // namespace tdfs

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <variant>
 
+#include "common/control/human.hpp"
 #include "slave/delete_limit.hpp"
 
 namespace tdfs {
@@ -41,8 +42,5 @@ struct ListenAddress {
 };
 // ADDR, ADDR:PORT, [ADDR]:PORT, :PORT or PORT; what is missing is as in SlaveOptions.
 [[nodiscard]] std::optional<ListenAddress> parse_listen_address(std::string_view text);
-
-// A number with K, M, G or T (of 1024), which may be followed by B or iB.
-[[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
 
 }  // namespace tdfs

@@ -32,15 +32,23 @@ bool sleep_on(const JournalListener& listener, int timeout_ms) {
 
 std::string short_text(const Record& r) {
     std::string text = to_text(r);
-    if (text.size() > kMaxShownBytes) text = text.substr(0, kMaxShownBytes) + "...";
+    if (text.size() > kMaxShownBytes) {
+        text.resize(kMaxShownBytes);
+        text += "...";
+    }
     return text;
 }
 
 }  // namespace
 
 Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake,
-                   std::function<void()> on_progress)
-    : spool_(spool), state_(state), applier_(applier), brake_(brake), on_progress_(std::move(on_progress)) {
+                   std::function<void()> on_progress, LeaveToRepair leave_to_repair)
+    : spool_(spool),
+      state_(state),
+      applier_(applier),
+      brake_(brake),
+      on_progress_(std::move(on_progress)),
+      leave_to_repair_(std::move(leave_to_repair)) {
     spool_.add_listener(listener_);
 }
 
@@ -65,12 +73,18 @@ void Replayer::stop() {
     listener_.wake();
     thread_.join();
     applier_.forget();
+    gates_.clear();
     set_state(ReplayStatus::State::kStopped, "");
 }
 
 ReplayStatus Replayer::status() const {
     const std::lock_guard lock(mutex_);
-    return {shown_, error_, records_, bytes_, skipped_, retries_};
+    return {shown_, error_, records_, bytes_, skipped_, retries_, soft_errors_, hard_errors_};
+}
+
+void Replayer::meet(Lsn at, std::function<bool()> look) {
+    gates_.meet(at, std::move(look));
+    listener_.wake();
 }
 
 void Replayer::set_state(ReplayStatus::State state, std::string error) {
@@ -86,6 +100,11 @@ void Replayer::run() {
     auto next = Next::kGoOn;
     while (next == Next::kGoOn && !stop_) {
         const Lsn at = reader.position();
+        if (gates_.due(at)) {
+            applier_.idle();  // what is looked at has no file open for writing
+            if (gates_.pass(at)) applier_.forget();
+            on_progress_();
+        }
         FrameView frame;
         switch (reader.next(frame)) {
             case Status::kFrame:
@@ -126,8 +145,16 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
         const auto done = applier_.apply(*record, lsn);
         if (done) break;
         applier_.forget();  // what is kept open may not be what has the name now
+        if (leave_to_repair_ && leave_to_repair_(*record, lsn, done.error())) {
+            hard_errors_.fetch_add(1, std::memory_order_relaxed);
+            stalled_text_.clear();
+            applied(frame, false);
+            set_state(ReplayStatus::State::kRunning, "");
+            return Next::kGoOn;
+        }
         if (stalled(lsn, short_text(*record), done.error().text()) == Next::kEnd) return Next::kEnd;
     }
+    gates_.applied(*record);
     applied(frame, true);
     return Next::kGoOn;
 }
@@ -173,6 +200,7 @@ void Replayer::applied(const FrameView& frame, bool is_record) {
     files_may_be_open_ = true;
     if (!stalled_text_.empty()) {
         stalled_text_.clear();
+        soft_errors_.fetch_add(1, std::memory_order_relaxed);
         spdlog::info("replay goes on lsn={}", frame.header.lsn.bytes());
         set_state(ReplayStatus::State::kRunning, "");
         on_progress_();
@@ -188,12 +216,13 @@ Replayer::Next Replayer::wait_for_frames(Lsn position) {
     published_ns_ = monotonic_ns();
     on_progress_();
     listener_.arm();
-    if (spool_.tail() <= position && !stop_) {
+    if (spool_.tail() <= position && !stop_ && !gates_.due(position)) {
         if (files_may_be_open_ && !sleep_on(listener_, kIdleMs)) {
             applier_.idle();
             files_may_be_open_ = false;
         }
-        if (!files_may_be_open_ && spool_.tail() <= position && !stop_) sleep_on(listener_, -1);
+        if (!files_may_be_open_ && spool_.tail() <= position && !stop_ && !gates_.due(position))
+            sleep_on(listener_, -1);
     }
     listener_.disarm();
     return Next::kGoOn;

@@ -12,6 +12,7 @@
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
 #include "slave/brake.hpp"
+#include "slave/replay_gates.hpp"
 
 namespace tdfs {
 
@@ -22,7 +23,12 @@ struct ReplayStatus {
     std::uint64_t bytes = 0;    // of frames
     std::uint64_t skipped = 0;  // void frames
     std::uint64_t retries = 0;
+    std::uint64_t soft_errors = 0;  // records that went well when they were tried again
+    std::uint64_t hard_errors = 0;  // records that were left to a repair
 };
+
+// Asked about a record that could not be applied. True: it is left out, since what it names will be repaired.
+using LeaveToRepair = std::function<bool(const Record&, Lsn, const ApplyError&)>;
 
 // Applies the frames of the spool in order, from the applied position on, and moves that position after each.
 // A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said
@@ -34,7 +40,8 @@ struct ReplayStatus {
 class Replayer {
   public:
     // `on_progress` is called from the thread: at the tail, every 50 ms of work, and when the state changes.
-    Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress);
+    Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress,
+             LeaveToRepair leave_to_repair = {});
     ~Replayer();  // stop()
     Replayer(const Replayer&) = delete;
     Replayer& operator=(const Replayer&) = delete;
@@ -43,6 +50,9 @@ class Replayer {
     void stop();                       // returns after the record being applied, or between two tries
     void wake() { listener_.wake(); }  // the brake has changed
     [[nodiscard]] ReplayStatus status() const;
+    // Any thread; see ReplayGate.
+    void meet(Lsn at, std::function<bool()> look);
+    ReplayGates& gates() { return gates_; }
 
   private:
     enum class Next { kGoOn, kEnd };
@@ -61,11 +71,13 @@ class Replayer {
     Applier& applier_;
     Brake& brake_;
     const std::function<void()> on_progress_;
+    const LeaveToRepair leave_to_repair_;
+    ReplayGates gates_;
     JournalListener listener_;
     std::atomic<bool> stop_{false};
     std::thread thread_;
 
-    std::atomic<std::uint64_t> records_{0}, bytes_{0}, skipped_{0}, retries_{0};
+    std::atomic<std::uint64_t> records_{0}, bytes_{0}, skipped_{0}, retries_{0}, soft_errors_{0}, hard_errors_{0};
     std::uint64_t published_ns_ = 0;
     bool files_may_be_open_ = false;
     std::string stalled_text_;    // empty: not stalled

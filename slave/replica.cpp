@@ -11,6 +11,7 @@
 #include "common/os/file.hpp"
 #include "common/stream/position.hpp"
 #include "proto/record.hpp"
+#include "slave/replica_inspect.hpp"
 
 namespace tdfs {
 
@@ -40,6 +41,7 @@ Replica::Replica(int root, StateDir& state, ReplicaOptions options)
       state_dir_(state),
       options_(std::move(options)),
       event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      healer_(state.fd()),
       identity_(state.identity()) {}
 
 Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& state, ReplicaOptions options) {
@@ -52,7 +54,16 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
                              [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
     if (!brake) return Unexpected(brake.error());
     r.brake_ = std::move(*brake);
-    r.replayer_ = std::make_unique<Replayer>(*r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.progressed(); });
+    if (auto done = r.healer_.load(); !done) return Unexpected(done.error());
+    LeaveToRepair leave;
+    if (r.options_.heal) {
+        leave = [&r](const Record& record, Lsn lsn, const ApplyError& error) {
+            return r.healer_.leave(record, lsn, error);
+        };
+    }
+    r.replayer_ = std::make_unique<Replayer>(
+        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.progressed(); }, std::move(leave));
+    r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, [&r] { r.progressed(); });
     r.brake_->on_change([&r] {
         r.replayer_->wake();
         r.progressed();
@@ -207,8 +218,15 @@ Replica::Shown Replica::shown() const {
         case ReplayStatus::State::kDamaged:
             return {ReplicaState::kDamaged, std::move(replay.error)};
         default:
-            return {ReplicaState::kStreaming, ""};
+            break;
     }
+    if (auto repair = healer_.status(); repair.paths != 0) return {ReplicaState::kStalled, std::move(repair.text)};
+    return {ReplicaState::kStreaming, ""};
+}
+
+Lsn Replica::exact_until(Lsn applied) const {
+    const auto repair = healer_.status();
+    return repair.paths == 0 ? applied : std::min(applied, repair.since);
 }
 
 Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
@@ -230,7 +248,7 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     if (mode_ == Mode::kRunning) {
         answer.received = spool_->tail();
         answer.durable = spool_->durable();
-        answer.applied = applied_->point().lsn;
+        answer.applied = exact_until(applied_->point().lsn);
         answer.epoch = epoch_of(answer.received);
     }
     return answer;
@@ -291,9 +309,12 @@ Ack Replica::ack() const {
     ack.state = now.state;
     ack.error = std::move(now.error);
     if (ack.error.size() > kMaxTextBytes) ack.error.resize(kMaxTextBytes);
+    const auto replay = replayer_->status();
+    ack.soft_errors = replay.soft_errors;
+    ack.hard_errors = replay.hard_errors + inspections_->differences();
     if (mode_ != Mode::kRunning) return ack;
     const auto applied = applied_->point();  // the least first, so that it is never ahead of the others
-    ack.applied = applied.lsn;
+    ack.applied = exact_until(applied.lsn);
     ack.applied_time_ns = applied.time_ns;
     ack.durable = spool_->durable();
     ack.received = spool_->tail();
@@ -311,6 +332,8 @@ ReplicaStatus Replica::status() const {
     s.master_time_ns = master_time_ns_;
     s.spool_bytes = spool_->disk_bytes();
     s.replay = replayer_->status();
+    s.soft_errors = s.replay.soft_errors;
+    s.hard_errors = s.replay.hard_errors + inspections_->differences();
     s.resyncs = resyncs_;
     s.resync_reason = resync_reason_;
     s.resync_full = resync_full_;
@@ -320,6 +343,7 @@ ReplicaStatus Replica::status() const {
     }
     if (mode_ != Mode::kRunning) return s;
     s.applied = applied_->point();
+    s.applied.lsn = exact_until(s.applied.lsn);
     s.checkpoint = applied_->durable_point().lsn;
     s.durable = spool_->durable();
     s.received = spool_->tail();
@@ -337,7 +361,7 @@ Replica::Waited Replica::wait_applied(const Position& at, std::chrono::milliseco
         const bool known =
             std::any_of(identity_.history.begin(), identity_.history.end(),
                         [&](const EpochStart& start) { return start.epoch == at.epoch && start.first_lsn <= at.lsn; });
-        if (mode_ == Mode::kRunning && known && applied_->point().lsn >= at.lsn) return Waited::kApplied;
+        if (mode_ == Mode::kRunning && known && exact_until(applied_->point().lsn) >= at.lsn) return Waited::kApplied;
         if (cancelled() || stopping_) return Waited::kCancelled;
         const auto now = std::chrono::steady_clock::now();
         if (now >= until) return known ? Waited::kTimedOut : Waited::kUnknown;

@@ -13,12 +13,15 @@
 #include "common/daemon/state_dir.hpp"
 #include "common/journal/journal.hpp"
 #include "common/os/fd.hpp"
+#include "common/resync/inspect_desk.hpp"
 #include "common/resync/sink.hpp"
+#include "common/stream/inspect_job.hpp"
 #include "common/stream/subscriber.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
 #include "slave/brake.hpp"
 #include "slave/checkpointer.hpp"
+#include "slave/healer.hpp"
 #include "slave/replayer.hpp"
 
 namespace tdfs {
@@ -30,6 +33,7 @@ struct ReplicaOptions {
     CheckpointOptions checkpoints;
     ApplyOptions apply;
     std::optional<DeleteLimit> delete_limit;
+    bool heal = false;  // records that a foreign change stands against are left out, and what they name is repaired
 };
 
 // What status shows.
@@ -49,6 +53,7 @@ struct ReplicaStatus {
     bool resync_full = false;
     Progress progress;            // of the one under way
     ResyncSink::Counts resynced;  // by it, or by the last one
+    std::uint64_t soft_errors = 0, hard_errors = 0;
 };
 
 // Modes: fresh (no volume yet), running (the tree is a prefix of the master's history), resyncing (it is not, and no
@@ -76,11 +81,14 @@ class Replica : public ReplicaPort {
     Result<void, std::string> receive(ByteView frames) override;
     [[nodiscard]] bool accepts() const override;  // false while the spool is full
     std::unique_ptr<ResyncRequester> start_resync(const Hello& hello, const ResyncStart& start) override;
+    [[nodiscard]] InspectPort* inspections() override;
     void heartbeat(Lsn master_tail, std::uint64_t master_time_ns) override;
     [[nodiscard]] Ack ack() const override;
     [[nodiscard]] int ack_event() const override { return event_.get(); }
 
     [[nodiscard]] ReplicaStatus status() const;
+    // An inspection that was ordered here; it begins once the stream stands. Any thread.
+    std::shared_ptr<InspectJob> inspect(InspectStart order);
     // Waits until everything before `at` is applied. kUnknown: the deadline came, and no master has told of such an
     // epoch.
     enum class Waited { kApplied, kTimedOut, kUnknown, kCancelled };
@@ -109,8 +117,9 @@ class Replica : public ReplicaPort {
     void resync_failed(const std::string& why);
     Result<void, std::string> empty_stage();
     [[nodiscard]] std::uint64_t unapplied_bytes() const;
-    [[nodiscard]] Shown shown() const;            // needs mutex_
-    [[nodiscard]] Epoch epoch_of(Lsn lsn) const;  // needs mutex_
+    [[nodiscard]] Shown shown() const;                 // needs mutex_
+    [[nodiscard]] Lsn exact_until(Lsn applied) const;  // as far as the replica is a prefix
+    [[nodiscard]] Epoch epoch_of(Lsn lsn) const;       // needs mutex_
     Result<void, std::string> change_identity(const std::function<void(Identity&)>& change);
 
     const int root_;
@@ -120,12 +129,16 @@ class Replica : public ReplicaPort {
     std::unique_ptr<AppliedState> applied_;
     std::unique_ptr<Journal> spool_;
     std::unique_ptr<Brake> brake_;
+    Healer healer_;
     std::unique_ptr<Applier> applier_;
     std::unique_ptr<Replayer> replayer_;
     std::unique_ptr<Checkpointer> checkpointer_;
 
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint64_t> master_tail_{0}, master_time_ns_{0};
+
+    class Inspections;
+    std::unique_ptr<Inspections> inspections_;
 
     mutable std::mutex mutex_;  // taken last, never held while a thread is stopped; guards:
     std::condition_variable progress_;

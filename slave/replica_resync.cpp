@@ -103,6 +103,7 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
     });
     if (!saved) return saved;
     if (auto done = applied_->invalidate(); !done) return done;
+    healer_.clear();
     // It is of no use any more, and the resync may need the space.
     if (auto done = spool_->reset(spool_->tail()); !done) return cut_short("the spool cannot be emptied", done.error());
     return empty_stage();
@@ -139,6 +140,12 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
     brake_->resync_done();
     start_threads();
     spdlog::info("resync done lsn={}", at.bytes());
+    if (const auto left = status().resynced.xattrs_left; left != 0) {
+        spdlog::error(
+            "resync objects={} have more extended attributes than one message holds; they were left as they "
+            "were: tdfsctl inspect names them",
+            left);
+    }
     progressed();
     return {};
 }

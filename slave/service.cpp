@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/control/inspect_answer.hpp"
 #include "common/control/journal_log.hpp"
 #include "common/control/status.hpp"
 #include "common/daemon/daemon.hpp"
@@ -50,13 +51,15 @@ json SlaveService::answer(const ControlRequest& request) {
         const auto done = name == "pause" ? replica_.pause() : replica_.resume_applying();
         return done ? json{{"ok", true}} : error(done.error());
     }
+    if (name == "inspect") return inspect(request);
     if (name == "stop") {
         stop_();
         return {{"ok", true}};
     }
-    return error(name == "drain"
-                     ? "drain is asked of the master; here wait tells when a position is applied"
-                     : "a slave does not know this command; it knows status, wait, log, pause, resume and stop");
+    return error(
+        name == "drain"
+            ? "drain is asked of the master; here wait tells when a position is applied"
+            : "a slave does not know this command; it knows status, wait, log, inspect, pause, resume and stop");
 }
 
 json SlaveService::wait(const ControlRequest& request) {
@@ -88,6 +91,21 @@ json SlaveService::wait(const ControlRequest& request) {
     return error("the daemon stops");
 }
 
+// Of this replica, whoever is the master.
+json SlaveService::inspect(const ControlRequest& request) {
+    auto order = read_inspect_command(request.command, {directory_});
+    if (!order) return error(order.error(), kInspectNotChecked);
+    if (const auto slaves = request.command.find("slaves"); slaves != request.command.end() && !slaves->empty()) {
+        return error("a slave inspects itself only: ask the master about others", kInspectNotChecked);
+    }
+    if (const auto state = replica_.status().state;
+        state != ReplicaState::kStreaming || !subscriber_.status().connected) {
+        return error(std::string("this slave has no master to compare with now (it is ") + to_text(state) + ")",
+                     kInspectNotChecked);
+    }
+    return answer_inspect(request, {{"here", replica_.inspect(std::move(*order))}});
+}
+
 json SlaveService::status() const {
     const auto replica = replica_.status();
     const auto link = subscriber_.status();
@@ -111,6 +129,8 @@ json SlaveService::status() const {
     s.spool_bytes = replica.spool_bytes;
     s.applied_records = replica.replay.records;
     s.skipped_records = replica.replay.skipped;
+    s.soft_errors = replica.soft_errors;
+    s.hard_errors = replica.hard_errors;
 
     const bool follows = replica.state == ReplicaState::kStreaming || replica.state == ReplicaState::kStalled ||
                          replica.state == ReplicaState::kPaused;
@@ -136,6 +156,7 @@ json SlaveService::status() const {
                 {"resync_listed", replica.resynced.listed},
                 {"resync_metadata", replica.resynced.metadata},
                 {"resync_removed", replica.resynced.removed},
+                {"resync_xattrs_left", replica.resynced.xattrs_left},
                 {"resyncs", replica.resyncs},
                 {"retries", replica.replay.retries}};
     json answer = status_to_json(s);

@@ -12,7 +12,7 @@
 
 namespace tdfs {
 
-// status, wait, log, pause, resume, stop. Thread-safe: called from the control server's threads. All references outlive it.
+// status, wait, log, inspect, pause, resume, stop. Thread-safe: called from the control server's threads. All references outlive it.
 class SlaveService {
   public:
     // `stop` asks main to end, and returns at once. `listen`: address and port, for status.
@@ -23,6 +23,7 @@ class SlaveService {
   private:
     [[nodiscard]] nlohmann::json status() const;
     [[nodiscard]] nlohmann::json wait(const ControlRequest& request);
+    [[nodiscard]] nlohmann::json inspect(const ControlRequest& request);
 
     Replica& replica_;
     const Subscriber& subscriber_;

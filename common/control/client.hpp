@@ -18,10 +18,11 @@ namespace tdfs {
 // How tdfsctl ends, and what scripts may rely on.
 enum class ControlExit : int {
     kOk = 0,
-    kFailed = 1,    // the daemon said why
+    kFailed = 1,    // the daemon said why; inspect: differences were found
     kUsage = 2,     // the command line is wrong
     kNoDaemon = 3,  // nobody answers there
     kTimedOut = 4,
+    kNotChecked = 5,  // inspect: not everything could be compared, and what could be is equal
 };
 
 struct ControlError {

@@ -24,6 +24,18 @@ void visit_progress(Visit& visit, Status& s) {
 }
 
 template <class Visit, class Status>
+void visit_scrub(Visit& visit, Status& s) {
+    visit("rate", s.rate);
+    visit("passes", s.passes);
+    visit("last_pass", s.last_pass);
+    visit("differences", s.differences);
+    visit("healed", s.healed);
+    visit("slave", s.slave);
+    visit("at", s.at);
+    visit("share", s.share);
+}
+
+template <class Visit, class Status>
 void visit_slave_row(Visit& visit, Status& s) {
     visit("target", s.target);
     visit("name", s.name);
@@ -42,6 +54,8 @@ void visit_slave_row(Visit& visit, Status& s) {
     visit("connects", s.connects);
     visit("resyncs", s.resyncs);
     visit("hold_ms", s.hold_ms);
+    visit("soft_errors", s.soft_errors);
+    visit("hard_errors", s.hard_errors);
     visit("progress", s.progress);
 }
 
@@ -62,6 +76,7 @@ void visit_master(Visit& visit, Status& s) {
     visit("rss_anon", s.rss_anon);
     visit("unsettled", s.unsettled);
     visit("fuse", s.fuse);
+    visit("scrub", s.scrub);
     visit("slaves", s.slaves);
 }
 
@@ -84,6 +99,8 @@ void visit_slave(Visit& visit, Status& s) {
     visit("lag_seconds", s.lag_seconds);
     visit("applied_records", s.applied_records);
     visit("skipped_records", s.skipped_records);
+    visit("soft_errors", s.soft_errors);
+    visit("hard_errors", s.hard_errors);
     visit("rss_anon", s.rss_anon);
     visit("last_error", s.last_error);
     visit("progress", s.progress);
@@ -100,6 +117,11 @@ struct Writer {
     void operator()(const char* name, const ProgressStatus& value) {
         Writer inner;
         visit_progress(inner, value);
+        object[name] = std::move(inner.object);
+    }
+    void operator()(const char* name, const ScrubStatus& value) {
+        Writer inner;
+        visit_scrub(inner, value);
         object[name] = std::move(inner.object);
     }
     void operator()(const char* name, const std::vector<SlaveRowStatus>& rows) {
@@ -148,6 +170,12 @@ struct Reader {
         if (found == nullptr) return;
         Reader inner{*found};
         visit_progress(inner, value);
+    }
+    void operator()(const char* name, ScrubStatus& value) const {
+        const auto* found = find(name);
+        if (found == nullptr) return;
+        Reader inner{*found};
+        visit_scrub(inner, value);
     }
     void operator()(const char* name, Counters& value) const {
         const auto* found = find(name);

@@ -46,7 +46,21 @@ struct SlaveRowStatus {
     std::uint64_t connects = 0;
     std::uint64_t resyncs = 0;
     double hold_ms = 0;
-    ProgressStatus progress;  // while resyncing
+    std::uint64_t soft_errors = 0;  // records that went well when they were tried again
+    std::uint64_t hard_errors = 0;  // records that did not apply, and differences that were found
+    ProgressStatus progress;        // while resyncing
+};
+
+// Of the inspection that goes on for ever; a rate of 0: there is none.
+struct ScrubStatus {
+    std::uint64_t rate = 0;
+    std::uint64_t passes = 0;       // over all slaves, since start
+    std::uint64_t last_pass = 0;    // when the last one ended, in seconds since 1970; 0: none yet
+    std::uint64_t differences = 0;  // found since start
+    std::uint64_t healed = 0;
+    std::string slave;  // being inspected
+    std::string at;     // in this directory
+    double share = 0;   // so much of it is done
 };
 
 struct MasterStatus {
@@ -65,6 +79,7 @@ struct MasterStatus {
     std::uint64_t rss_anon = 0;
     std::uint64_t unsettled = 0;  // objects whose times are not recorded yet
     Counters fuse;
+    ScrubStatus scrub;
     std::vector<SlaveRowStatus> slaves;
 };
 
@@ -86,6 +101,8 @@ struct SlaveStatus {
     double lag_seconds = 0;
     std::uint64_t applied_records = 0;
     std::uint64_t skipped_records = 0;
+    std::uint64_t soft_errors = 0;
+    std::uint64_t hard_errors = 0;
     std::uint64_t rss_anon = 0;
     std::string last_error;
     ProgressStatus progress;  // while resyncing

@@ -9,6 +9,7 @@
 
 #include "common/control/render.hpp"
 #include "common/control/status.hpp"
+#include "common/control/tdfsctl_inspect.hpp"
 #include "proto/path.hpp"
 #include "tdfs_config.hpp"
 
@@ -174,6 +175,8 @@ Outcome run_tdfsctl(const CtlOptions& options) {
             return run_order(options, "pause", "paused");
         case CtlCommand::kResume:
             return run_order(options, "resume", "resumed");
+        case CtlCommand::kInspect:
+            return run_inspect(options);
         case CtlCommand::kStop:
             return run_stop(options);
     }

@@ -8,6 +8,8 @@
 
 #include <cxxopts.hpp>
 
+#include "common/control/human.hpp"
+
 namespace tdfs {
 
 namespace {
@@ -25,6 +27,10 @@ Speaks to the daemon (tdfs or tdfs_slave) that works on DIR.
                                         the journal, one record a line
   pause                                 slave: apply nothing until resume, over restarts too; receiving goes on
   resume                                slave: apply again; after --delete-limit, also the deletions received so far
+  inspect [--quick|--full] [--repair] [--slave NAME]... [--rate BYTES] [PATH...]
+                                        is it really the same? Compares slaves with the master (on a slave: itself),
+                                        the whole tree or some paths; quick by size, time and attributes, full by
+                                        content; --repair heals what differs
   stop [--timeout SEC]                  end the daemon in order, and wait for its end (60 s if not told otherwise)
   version                               of this program, and of the daemon if DIR is given
 
@@ -33,7 +39,8 @@ Speaks to the daemon (tdfs or tdfs_slave) that works on DIR.
   --json               answers as JSON, for programs
   -h, --help           this text
 
-exit status: 0 done, 1 the daemon said why not, 2 wrong usage, 3 no daemon there, 4 timed out
+exit status: 0 done, 1 the daemon said why not (inspect: differences were found), 2 wrong usage, 3 no daemon there,
+4 timed out, 5 inspect: not everything could be compared
 )";
 
 struct CommandRule {
@@ -44,14 +51,16 @@ struct CommandRule {
 };
 
 const std::vector<CommandRule>& rules() {
-    static const std::vector<CommandRule> all{{"status", CtlCommand::kStatus, {"watch"}, false},
-                                              {"drain", CtlCommand::kDrain, {"timeout"}, true},
-                                              {"wait", CtlCommand::kWait, {"position", "timeout"}, false},
-                                              {"log", CtlCommand::kLog, {"from", "to", "follow"}, false},
-                                              {"pause", CtlCommand::kPause, {}, false},
-                                              {"resume", CtlCommand::kResume, {}, false},
-                                              {"stop", CtlCommand::kStop, {"timeout"}, false},
-                                              {"version", CtlCommand::kVersion, {}, false}};
+    static const std::vector<CommandRule> all{
+        {"status", CtlCommand::kStatus, {"watch"}, false},
+        {"drain", CtlCommand::kDrain, {"timeout"}, true},
+        {"wait", CtlCommand::kWait, {"position", "timeout"}, false},
+        {"log", CtlCommand::kLog, {"from", "to", "follow"}, false},
+        {"inspect", CtlCommand::kInspect, {"quick", "full", "repair", "slave", "rate", "timeout"}, true},
+        {"pause", CtlCommand::kPause, {}, false},
+        {"resume", CtlCommand::kResume, {}, false},
+        {"stop", CtlCommand::kStop, {"timeout"}, false},
+        {"version", CtlCommand::kVersion, {}, false}};
     return all;
 }
 
@@ -89,6 +98,11 @@ cxxopts::Options declare() {
         ("follow", "")
         ("timeout", "", cxxopts::value<std::string>())
         ("position", "", cxxopts::value<std::string>())
+        ("quick", "")
+        ("full", "")
+        ("repair", "")
+        ("slave", "", cxxopts::value<std::vector<std::string>>())
+        ("rate", "", cxxopts::value<std::string>())
         ("from", "", cxxopts::value<std::string>())
         ("to", "", cxxopts::value<std::string>())
         ("words", "", cxxopts::value<std::vector<std::string>>());
@@ -114,6 +128,16 @@ Result<void, std::string> read_details(const cxxopts::ParseResult& given, CtlOpt
         if (!lsn) return wrong(lsn.error());
         *target = *lsn;
     }
+    if (given.count("rate") != 0) {
+        const auto rate = parse_size(text_of(given, "rate"));
+        if (!rate || *rate == 0) {
+            return wrong("--rate takes bytes a second, as 500K, 10M or 1G, not \"" + text_of(given, "rate") + "\"");
+        }
+        out.rate = *rate;
+    }
+    if (given.count("quick") != 0 && given.count("full") != 0) return wrong("either --quick or --full");
+    out.full = given.count("full") != 0;
+    out.repair = given.count("repair") != 0;
     if (out.command == CtlCommand::kWait) {
         const auto position = parse_position(text_of(given, "position"));
         if (!position) return wrong("wait needs --position EPOCH:LSN, as status of the master shows it");
@@ -127,23 +151,26 @@ Result<CtlOptions, std::string> read(const cxxopts::ParseResult& given) {
     if (given.count("help") != 0) return out;
     std::vector<std::string> words;
     if (given.count("words") != 0) words = given["words"].as<std::vector<std::string>>();
-    if (words.empty()) return wrong("which command? One of status, drain, wait, log, pause, resume, stop, version");
+    if (words.empty())
+        return wrong("which command? One of status, drain, wait, log, inspect, pause, resume, stop, version");
 
     const auto rule =
         std::find_if(rules().begin(), rules().end(), [&](const CommandRule& r) { return words.front() == r.name; });
     if (rule == rules().end()) {
         return wrong("unknown command \"" + words.front() +
-                     "\": it is one of status, drain, wait, log, pause, resume, stop, version");
+                     "\": it is one of status, drain, wait, log, inspect, pause, resume, stop, version");
     }
     out.command = rule->command;
-    for (const std::string option : {"watch", "follow", "timeout", "position", "from", "to"}) {
+    for (const std::string option :
+         {"watch", "follow", "timeout", "position", "from", "to", "quick", "full", "repair", "slave", "rate"}) {
         const bool allowed = std::find(rule->options.begin(), rule->options.end(), option) != rule->options.end();
         if (given.count(option) != 0 && !allowed) return wrong("--" + option + " does not go with " + rule->name);
     }
     if (words.size() > 1 && !rule->takes_words) {
         return wrong(std::string(rule->name) + " takes no word after it: \"" + words[1] + "\" is one too many");
     }
-    out.slaves.assign(words.begin() + 1, words.end());
+    (out.command == CtlCommand::kInspect ? out.paths : out.slaves).assign(words.begin() + 1, words.end());
+    if (given.count("slave") != 0) out.slaves = given["slave"].as<std::vector<std::string>>();
     out.directory = text_of(given, "m");
     out.state_dir = text_of(given, "state-dir");
     out.json = given.count("json") != 0;

@@ -12,7 +12,7 @@
 
 namespace tdfs {
 
-enum class CtlCommand { kHelp, kVersion, kStatus, kDrain, kWait, kLog, kPause, kResume, kStop };
+enum class CtlCommand { kHelp, kVersion, kStatus, kDrain, kWait, kLog, kPause, kResume, kStop, kInspect };
 
 struct CtlOptions {
     CtlCommand command = CtlCommand::kHelp;
@@ -21,11 +21,15 @@ struct CtlOptions {
     bool json = false;
     bool watch = false;                                // status
     bool follow = false;                               // log
-    std::vector<std::string> slaves;                   // drain
+    std::vector<std::string> slaves;                   // drain, inspect
     std::optional<std::chrono::milliseconds> timeout;  // drain, wait, stop
     Position position;                                 // wait
     std::optional<std::uint64_t> from;                 // log
     std::optional<std::uint64_t> to;                   // log
+    bool full = false;                                 // inspect
+    bool repair = false;                               // inspect
+    std::vector<std::string> paths;                    // inspect
+    std::optional<std::uint64_t> rate;                 // inspect: bytes a second
 };
 
 [[nodiscard]] const char* tdfsctl_help();

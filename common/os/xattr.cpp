@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/os/file.hpp"
+#include "common/os/xattr_at.hpp"
 #include "proto/checksum.hpp"
 
 namespace tdfs {
@@ -60,6 +61,12 @@ SysResult<std::vector<std::string>> list_xattrs(int fd) {
         at = end + 1;
     }
     return names;
+}
+
+bool has_no_xattrs_at(int dir, const std::string& name) {
+    const std::string path = proc_fd_path(dir) + '/' + name;
+    const ssize_t bytes = ::llistxattr(path.c_str(), nullptr, 0);
+    return bytes == 0 || (bytes < 0 && errno == EOPNOTSUPP);
 }
 
 SysResult<Bytes> get_xattr(int fd, const std::string& name) {

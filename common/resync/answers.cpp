@@ -59,8 +59,9 @@ Answer<XattrsReply> xattrs_answer(const BackingDir& dir, const XattrsRequest& re
     if (!xattrs) return unreadable("read the extended attributes of", request.path, xattrs.error());
     std::size_t bytes = 0;
     for (const auto& [name, value] : *xattrs) bytes += name.size() + value.size();
-    if (bytes > kMaxXattrsBytes) return unreadable("send the extended attributes of", request.path, Errno(E2BIG));
     XattrsReply reply;
+    reply.too_many = bytes > kMaxXattrsBytes;
+    if (reply.too_many) return reply;
     reply.xattrs = std::move(*xattrs);
     return reply;
 }

@@ -15,7 +15,7 @@ namespace tdfs {
 // 0: none. As hash_xattrs(), without reading values where there are none.
 SysResult<std::uint64_t> xattr_hash_of(int fd);
 
-// What `name` in `dir` is ("": the directory itself), everything read from one object even while names change. Nothing:
+// What `name` in `dir` is ("": the directory itself). Nothing:
 // no such name, or it lies on another file system than `device`. Entry.name is left empty.
 SysResult<std::optional<Entry>> entry_of(int dir, const std::string& name, std::uint64_t device);
 

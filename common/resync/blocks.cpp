@@ -1,5 +1,7 @@
 #include "common/resync/blocks.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
 namespace tdfs {
@@ -17,8 +19,38 @@ SysResult<std::vector<Extent>> extents_of(int fd, std::uint64_t begin, std::uint
     return out;
 }
 
+SysResult<void> make_hole(int fd, std::uint64_t offset, std::uint64_t length) {
+    constexpr std::uint64_t kPage = 4096;
+    // To the end of the last page, so that a hole at the end of a file leaves no block.
+    const auto end = (offset + length + kPage - 1) / kPage * kPage;
+    if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                    static_cast<off_t>(end - offset)) == 0) {
+        return {};
+    }
+    if (errno != EOPNOTSUPP) return fail_last();
+    const Bytes zeros(std::min<std::uint64_t>(length, kResyncBlockBytes));
+    for (std::uint64_t at = 0; at < length; at += zeros.size()) {
+        const auto piece = ByteView(zeros).first(std::min<std::size_t>(zeros.size(), length - at));
+        if (const auto done = write_all(fd, piece, offset + at); !done) return fail(done.error());
+    }
+    return {};
+}
+
 BlockReader::BlockReader(int fd, std::uint64_t begin, std::uint64_t end)
     : fd_(fd), at_(begin), end_(end), extents_(extents_of(fd, begin, end)) {}
+
+BlockHash BlockReader::content_hash(const Block& block) {
+    if (block.extents.size() == 1 && block.extents.front().data) return block.hash;
+    Bytes all(block.extents.empty() ? 0 : block.extents.back().end() - block.offset);
+    std::size_t at = 0;
+    for (const auto& extent : block.extents) {
+        if (!extent.data) continue;
+        std::copy_n(block.bytes.begin() + static_cast<std::ptrdiff_t>(at), extent.length,
+                    all.begin() + static_cast<std::ptrdiff_t>(extent.offset - block.offset));
+        at += extent.length;
+    }
+    return block_hash(all);
+}
 
 SysResult<bool> BlockReader::next(Block& block) {
     if (!extents_) return fail(extents_.error());

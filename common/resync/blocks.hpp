@@ -20,6 +20,10 @@ struct Extent {
 // Data and holes of [begin, end), in order and without gaps.
 SysResult<std::vector<Extent>> extents_of(int fd, std::uint64_t begin, std::uint64_t end);
 
+// Makes [offset, offset + length) a hole, or zeros where the file system knows no holes. What lies beyond the end of the
+// file stays so.
+SysResult<void> make_hole(int fd, std::uint64_t offset, std::uint64_t length);
+
 // Reads block after block of [begin, end) of a file; `begin` is a multiple of kResyncBlockBytes. Not thread-safe; `fd`
 // outlives it.
 class BlockReader {
@@ -34,6 +38,8 @@ class BlockReader {
         // Over bytes and the places of holes, so that blocks are equal only if the holes are as well.
         BlockHash hash;
     };
+    // Over the bytes alone, where holes are zeros: file systems differ in where they keep them.
+    [[nodiscard]] static BlockHash content_hash(const Block& block);
     // False at the end. What a file that shrank meanwhile lacks is read as zeros.
     SysResult<bool> next(Block& block);
 

@@ -60,6 +60,7 @@ Done LocalTree::prepare() {
     const auto names = read_dir(stage_.get());
     if (!names) return cannot("read", path, names.error());
     for (const auto& n : *names) {
+        if (shared_ && n.name.rfind(prefix(), 0) != 0) continue;
         if (auto done = remove_tree_at(stage_.get(), n.name); !done) return cannot("empty", path, done.error());
     }
     return {};

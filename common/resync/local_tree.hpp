@@ -34,10 +34,13 @@ struct Spot {
 // Every path is resolved beneath the root, never through symlinks. Not thread-safe. `root` outlives it.
 class LocalTree {
   public:
+    // Whose the stage is: a resync's alone, or shared with the replay, which may have objects of its own in it.
+    enum class Stage { kOwn, kShared };
     using MayRemove = std::function<std::string(const std::string& path, std::uint64_t objects)>;
-    explicit LocalTree(int root, MayRemove may_remove = {}) : root_(root), may_remove_(std::move(may_remove)) {}
+    explicit LocalTree(int root, Stage stage = Stage::kOwn, MayRemove may_remove = {})
+        : root_(root), shared_(stage == Stage::kShared), may_remove_(std::move(may_remove)) {}
 
-    Done prepare();  // makes the stage, and empties it
+    Done prepare();  // makes the stage, and empties it of what is ours
     [[nodiscard]] int root() const { return root_; }
     SysResult<OwnFd> open(std::string_view path, int flags) { return open_beneath(root_, path, flags); }
     // The place of a path; nothing: its directory is not there. Good until the next call here that is not const.
@@ -72,9 +75,11 @@ class LocalTree {
     };
     Done changing(int dir, std::string_view path);
     Done finish_directories(bool all);  // or only those in which no mode stands in the way of further changes
-    std::string stage_name() { return "resync-" + std::to_string(++staged_); }
+    [[nodiscard]] const char* prefix() const { return shared_ ? "repair-" : "resync-"; }
+    std::string stage_name() { return prefix() + std::to_string(++staged_); }
 
     const int root_;
+    const bool shared_;
     const MayRemove may_remove_;
     OwnFd stage_;
     std::uint64_t staged_ = 0;

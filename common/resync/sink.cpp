@@ -31,7 +31,7 @@ class ResyncSink::Impl {
   public:
     Impl(int root, const ResyncStart& start, MayRemove may_remove)
         : full_(start.full),
-          tree_(root, std::move(may_remove)),
+          tree_(root, LocalTree::Stage::kOwn, std::move(may_remove)),
           matcher_(tree_, links_, agenda_),
           transfers_(tree_, links_, agenda_) {
         TouchedPath whole;
@@ -315,7 +315,12 @@ class ResyncSink::Impl {
         progress_.bytes_done = working_ ? std::min(fetched.bytes_done, agenda_.bytes) : agenda_.bytes;
         progress_.counting = working_ && !all_looked_at();
         progress_.round = round_;
-        counts_ = {listed_, fetched.fetched_files, fetched.fetched_bytes, matcher_.removed(), matcher_.metadata()};
+        counts_ = {listed_,
+                   fetched.fetched_files,
+                   fetched.fetched_bytes,
+                   matcher_.removed(),
+                   matcher_.metadata(),
+                   fetched.xattrs_left};
     }
 
     const bool full_;

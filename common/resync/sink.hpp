@@ -39,6 +39,7 @@ class ResyncSink {
         std::uint64_t fetched_bytes = 0;  // of content that came over the link
         std::uint64_t removed = 0;        // names the master does not have, whole trees as one
         std::uint64_t metadata = 0;       // objects that got owner, mode, times, attributes or a link
+        std::uint64_t xattrs_left = 0;    // objects whose extended attributes are too many to be sent
     };
     [[nodiscard]] Counts counts() const;  // any thread
 

@@ -5,7 +5,7 @@
 #include <deque>
 #include <variant>
 
-#include "common/resync/answers.hpp"
+#include "common/resync/answerer.hpp"
 #include "common/resync/rounds.hpp"
 #include "proto/session.hpp"
 
@@ -16,11 +16,6 @@ constexpr std::size_t kAnswerBytesOfOneCall = 1024 * 1024;
 constexpr std::size_t kTouchedBytes = 64;  // of an encoded TouchedPath without its path and ranges, at most
 
 using Question = std::variant<ListRequest, StatRequest, RangeRequest, XattrsRequest, RoundDone>;
-
-BackingDir backing_dir(int root) {
-    const auto info = stat_fd(root);
-    return BackingDir{root, info ? info->device : 0};
-}
 
 template <class Request>
 Result<Question, DecodeError> question(Result<Request, DecodeError> decoded) {
@@ -50,7 +45,7 @@ Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload
 class ResyncSource::Impl {
   public:
     Impl(int root, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
-        : backing_(backing_dir(root)), rounds_(backing_, journal, epoch, writers, limits) {}
+        : answerer_(root), rounds_(answerer_.backing(), journal, epoch, writers, limits) {}
 
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
         if (kind == MessageKind::kProgress) return {};
@@ -77,65 +72,18 @@ class ResyncSource::Impl {
     [[nodiscard]] const Rounds& rounds() const { return rounds_; }
 
   private:
-    enum class Progressed { kDone, kMore, kLater };  // kLater: nothing to send yet, but work left
-    using Step = Answer<Progressed>;
+    using Progressed = Answerer::Progressed;
+    using Step = Answerer::Step;
 
-    template <class Message>
-    static void say(Bytes& out, MessageKind kind, const Message& m) {
-        const auto frame = message(kind, encode(m), wall_clock_ns());
-        out.insert(out.end(), frame.begin(), frame.end());
-    }
     bool refuse(Bytes& out, const Unreadable& why) {
         failed_ = true;
-        say(out, MessageKind::kRefuse, Refuse{why});
+        Answerer::say(out, MessageKind::kRefuse, Refuse{why});
         return true;
     }
 
-    Step answer(const ListRequest& q, Bytes& out) {
-        if (!list_) {
-            auto opened = ListAnswer::open(backing_, q.path);
-            if (!opened) return Unexpected<Unreadable>(opened.error());
-            list_ = std::move(*opened);
-        }
-        const auto part = list_->next();
-        if (!part) return Unexpected<Unreadable>(part.error());
-        say(out, MessageKind::kListPart, *part);
-        if (!part->last) return Progressed::kMore;
-        list_.reset();
-        return Progressed::kDone;
-    }
-
-    Step answer(const StatRequest& q, Bytes& out) {
-        auto entry = stat_answer(backing_, q.path);
-        if (!entry) return Unexpected<Unreadable>(entry.error());
-        say(out, MessageKind::kStatReply, StatReply{std::move(*entry)});
-        return Progressed::kDone;
-    }
-
-    Step answer(const XattrsRequest& q, Bytes& out) {
-        const auto reply = xattrs_answer(backing_, q);
-        if (!reply) return Unexpected<Unreadable>(reply.error());
-        say(out, MessageKind::kXattrsReply, *reply);
-        return Progressed::kDone;
-    }
-
-    Step answer(const RangeRequest& q, Bytes& out) {
-        if (!range_) {
-            const auto fd = file_.get(backing_, q.path, q.object);
-            if (!fd) return Unexpected<Unreadable>(fd.error());
-            range_.emplace(*fd, q);
-        }
-        const auto part = range_->next();
-        if (!part) return Unexpected<Unreadable>(part.error());
-        if (*part) {
-            say(out, MessageKind::kRangePart, **part);
-            return Progressed::kMore;
-        }
-        const auto end = range_->end();
-        if (!end) return Unexpected<Unreadable>(end.error());
-        say(out, MessageKind::kRangeEnd, *end);
-        range_.reset();
-        return Progressed::kDone;
+    template <class Request>
+    Step answer(const Request& q, Bytes& out) {
+        return answerer_.answer(q, out);
     }
 
     Step answer(const RoundDone&, Bytes& out) {
@@ -148,7 +96,7 @@ class ResyncSource::Impl {
             if (!next) return Unexpected<Unreadable>(next.error());
             round_ = std::move(*next);
             touched_sent_ = 0;
-            file_.close();
+            answerer_.close_files();
         }
         Touched m;
         m.last = round_->last;
@@ -159,21 +107,18 @@ class ResyncSource::Impl {
             m.paths.push_back(std::move(t));
         }
         m.more = touched_sent_ < round_->paths.size();
-        say(out, MessageKind::kTouched, m);
+        Answerer::say(out, MessageKind::kTouched, m);
         if (m.more) return Progressed::kMore;
         round_.reset();
         return Progressed::kDone;
     }
 
-    const BackingDir backing_;
+    Answerer answerer_;
     Rounds rounds_;
     std::deque<Question> questions_;
     // Of the question in front.
-    std::unique_ptr<ListAnswer> list_;
-    std::optional<RangeAnswer> range_;
     std::optional<Rounds::Round> round_;
     std::size_t touched_sent_ = 0;
-    RangeFile file_;
     bool failed_ = false;
 };
 

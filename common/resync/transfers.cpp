@@ -13,7 +13,6 @@ namespace tdfs {
 namespace {
 
 constexpr std::uint32_t kLeastBlocks = 32;  // asked for at once; more where answers are short (holes, equal blocks)
-constexpr std::uint64_t kPage = 4096;
 
 std::uint64_t round_down(std::uint64_t v) { return v - v % kResyncBlockBytes; }
 std::uint64_t round_up(std::uint64_t v) { return round_down(v + kResyncBlockBytes - 1); }
@@ -203,20 +202,8 @@ Result<bool, std::string> Transfers::part(const RangePart& m) {
         return true;
     }
     if (m.offset >= f.local_size) return true;  // nothing there yet
-    // To the end of the last page, so that a hole at the end of a file leaves no block.
-    const auto end = (m.offset + length + kPage - 1) / kPage * kPage;
-    if (::fallocate(f.fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(m.offset),
-                    static_cast<off_t>(end - m.offset)) == 0) {
-        return true;
-    }
-    if (errno != EOPNOTSUPP) return cannot("make a hole in", f.transfer.path, Errno::last());
-    const Bytes zeros(std::min<std::uint64_t>(length, kResyncBlockBytes));
-    for (std::uint64_t at = 0; at < length; at += zeros.size()) {
-        const auto piece = ByteView(zeros).first(std::min<std::size_t>(zeros.size(), length - at));
-        if (const auto done = write_all(f.fd.get(), piece, m.offset + at); !done) {
-            return cannot("write", f.transfer.path, done.error());
-        }
-    }
+    const auto done = make_hole(f.fd.get(), m.offset, length);
+    if (!done) return cannot("make a hole in", f.transfer.path, done.error());
     return true;
 }
 
@@ -260,7 +247,13 @@ Done Transfers::xattrs(const XattrsReply& m) {
     questions_.pop_front();
     File& f = *q.file;
     if (m.gone) return drop(f);
+    if (m.too_many) ++counts_.xattrs_left;  // one object must not keep all others from becoming equal
+    if (m.too_many && f.transfer.kind != Transfer::Kind::kXattrs) return complete(f);
     if (f.transfer.kind == Transfer::Kind::kXattrs) {
+        if (m.too_many) {
+            close(f);
+            return {};
+        }
         if (auto done = set_only_xattrs(f, m); !done) return done;
         close(f);
         return {};

@@ -47,6 +47,7 @@ class Transfers {
         std::uint64_t bytes_done = 0;
         std::uint64_t fetched_files = 0;
         std::uint64_t fetched_bytes = 0;
+        std::uint64_t xattrs_left = 0;
     };
     [[nodiscard]] const Counts& counts() const { return counts_; }
 

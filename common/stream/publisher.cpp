@@ -23,9 +23,11 @@ std::vector<std::string> texts(const std::vector<PublisherOptions::Target>& targ
 
 class Publisher::Impl {
   public:
-    Impl(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder)
+    Impl(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder,
+         MakeInspector make_inspector)
         : board_(texts(options.targets)),
-          shared_{journal, std::move(volume), std::move(options), std::move(make_responder), board_},
+          shared_{journal, std::move(volume), std::move(options), std::move(make_responder), std::move(make_inspector),
+                  board_},
           started_at_(Instant::now()) {
         TDFS_INVARIANT(!shared_.volume.history.empty(), "a publisher without an epoch");
         for (std::size_t i = 0; i < shared_.options.targets.size(); ++i) {
@@ -58,6 +60,24 @@ class Publisher::Impl {
 
     PeerBoard& board() { return board_; }
 
+    std::shared_ptr<InspectJob> inspect(const std::string& target, InspectStart order) {
+        order.id = ++jobs_;
+        auto job = std::make_shared<InspectJob>(std::move(order));
+        const auto entries = board_.entries();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            if (entries[i].status.target != target) continue;
+            if (entries[i].linked) {
+                links_[i]->post(job);
+            } else {
+                const auto& detail = entries[i].status.detail;
+                job->finish(nullptr, "the slave is not streaming" + (detail.empty() ? "" : ": " + detail));
+            }
+            return job;
+        }
+        job->finish(nullptr, "there is no slave " + target);
+        return job;
+    }
+
   private:
     // Of a replica whose position is not known, everything that is in the journal is taken for missing, since start.
     void fill_lag(PeerStatus& peer, bool position_known, Instant now) const {
@@ -78,11 +98,14 @@ class Publisher::Impl {
     PeerBoard board_;
     PublisherShared shared_;
     const Instant started_at_;
+    std::atomic<std::uint32_t> jobs_{0};
     std::vector<std::unique_ptr<PublisherLink>> links_;
 };
 
-Publisher::Publisher(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder)
-    : impl_(std::make_unique<Impl>(journal, std::move(volume), std::move(options), std::move(make_responder))) {}
+Publisher::Publisher(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder,
+                     MakeInspector make_inspector)
+    : impl_(std::make_unique<Impl>(journal, std::move(volume), std::move(options), std::move(make_responder),
+                                   std::move(make_inspector))) {}
 
 Publisher::~Publisher() { stop(); }
 
@@ -106,6 +129,10 @@ bool Publisher::wait(const std::vector<std::string>& targets, Lsn upto, Level le
 
 bool Publisher::wait_for_count(std::size_t count, Lsn upto, Level level, std::chrono::milliseconds timeout) {
     return impl_->board().wait({}, count, upto, level, timeout);
+}
+
+std::shared_ptr<InspectJob> Publisher::inspect(const std::string& target, InspectStart order) {
+    return impl_->inspect(target, std::move(order));
 }
 
 bool Publisher::has_target(const std::string& text) const { return impl_->board().has(text); }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/journal/journal.hpp"
+#include "common/stream/inspect_job.hpp"
 #include "proto/resync.hpp"
 #include "proto/session.hpp"
 
@@ -30,6 +31,16 @@ class ResyncResponder {
     [[nodiscard]] virtual bool full() const { return false; }
     // How long writers were held; asked when finished.
     [[nodiscard]] virtual double hold_ms() const { return 0; }
+};
+
+// The master's side of inspections in mid-stream: questions in, answers out. Used by one session thread only.
+class InspectResponder {
+  public:
+    virtual ~InspectResponder() = default;
+    virtual Result<void, DecodeError> receive(MessageKind kind, ByteView payload) = 0;
+    // Appends answers (whole frames), some 256 KiB a call. Called at a frame boundary of the stream, so that what it
+    // tells of a moment of the journal arrives before what was recorded later.
+    virtual bool produce(Bytes& out) = 0;
 };
 
 struct PublisherOptions {
@@ -57,8 +68,9 @@ struct PeerStatus {
     double send_rate = 0, apply_rate = 0;  // bytes/s over the last seconds
     std::uint64_t connects = 0;
     std::uint64_t resyncs = 0;
-    Progress progress;   // while resyncing
-    double hold_ms = 0;  // how long writers were held at the end of the last resync
+    Progress progress;                               // while resyncing
+    double hold_ms = 0;                              // how long writers were held at the end of the last resync
+    std::uint64_t soft_errors = 0, hard_errors = 0;  // as the slave counts them (proto/session.hpp)
 };
 
 // One session thread per target: connects, shakes hands, streams or resyncs, reconnects for ever with backoff
@@ -75,7 +87,11 @@ class Publisher {
     // time agree. Called by session threads; never null.
     using MakeResponder = std::function<std::unique_ptr<ResyncResponder>(const std::string& reason, bool full)>;
 
-    Publisher(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder);
+    // For one session; called by session threads. None: questions in mid-stream end the session.
+    using MakeInspector = std::function<std::unique_ptr<InspectResponder>()>;
+
+    Publisher(Journal& journal, Volume volume, PublisherOptions options, MakeResponder make_responder,
+              MakeInspector make_inspector = {});
     ~Publisher();  // stop()
 
     void start();
@@ -89,6 +105,8 @@ class Publisher {
     bool wait(const std::vector<std::string>& targets, Lsn upto, Level level, std::chrono::milliseconds timeout);
     // The same for any `count` of the targets.
     bool wait_for_count(std::size_t count, Lsn upto, Level level, std::chrono::milliseconds timeout);
+    // Has a slave inspect itself. The job ends with an error where the slave is not streaming, or ceases to be.
+    std::shared_ptr<InspectJob> inspect(const std::string& target, InspectStart order);
     [[nodiscard]] bool has_target(const std::string& text) const;  // as PeerStatus::target
     // The lowest applied (and durable) lsn over all targets, for retention. nullopt: not all of them are streaming or
     // stalled (or there are none), so that nobody knows what they will ask for.

@@ -46,6 +46,29 @@ void PublisherLink::join() {
     if (thread_.joinable()) thread_.join();
 }
 
+void PublisherLink::post(std::shared_ptr<InspectJob> job) {
+    {
+        const std::lock_guard lock(posted_mutex_);
+        posted_.push_back(std::move(job));
+    }
+    listener_.wake();
+}
+
+void PublisherLink::take_posted(PublisherSession* session) {
+    std::vector<std::shared_ptr<InspectJob>> jobs;
+    {
+        const std::lock_guard lock(posted_mutex_);
+        jobs.swap(posted_);
+    }
+    for (auto& job : jobs) {
+        if (session != nullptr && session->streaming()) {
+            session->inspect(std::move(job));
+        } else {
+            job->finish(nullptr, "the slave is not streaming");
+        }
+    }
+}
+
 void PublisherLink::run() {
     block_sigpipe_in_this_thread();
     shared_.journal.add_listener(listener_);
@@ -54,9 +77,11 @@ void PublisherLink::run() {
         const bool achieved = visit();
         if (achieved) pause_ms = kFirstPauseMs;
         if (status_.state == PeerStatus::State::kRefused) pause_ms = kLongestPauseMs;
+        take_posted(nullptr);
         pause(pause_ms);
         pause_ms = std::min(2 * pause_ms, kLongestPauseMs);
     }
+    take_posted(nullptr);
     shared_.journal.remove_listener(listener_);
 }
 
@@ -67,7 +92,8 @@ bool PublisherLink::visit() {
         return false;
     }
     const Instant begin = Instant::now();
-    PublisherSession session(shared_.journal, shared_.volume, shared_.options.name, shared_.make_responder, begin);
+    PublisherSession session(shared_.journal, shared_.volume, shared_.options.name, shared_.make_responder, begin,
+                             shared_.make_inspector);
     const SessionEnd end = run_session(fd->get(), session);
     view_ = SegmentView{};
     resyncs_before_ += session.report().resyncs;
@@ -84,6 +110,7 @@ SessionEnd PublisherLink::run_session(int fd, PublisherSession& session) {
     lost_.clear();
     welcomed_ = false;
     while (!stopping()) {
+        take_posted(&session);
         session.tick(Instant::now());
         const Sent sent = transmit(fd, session);
         if (sent == Sent::kLost) static_cast<void>(receive(fd, session));  // its last words may say why
@@ -193,6 +220,8 @@ void PublisherLink::note(const PublisherSession& session) {
         status_.applied = report.applied;
         status_.resyncs = resyncs_before_ + report.resyncs;
         status_.progress = report.progress;
+        status_.soft_errors = report.soft_errors;
+        status_.hard_errors = report.hard_errors;
         if (report.hold_ms > 0) status_.hold_ms = report.hold_ms;
         position_known_ = report.position_known;
         if (entered) {

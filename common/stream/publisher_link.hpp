@@ -2,8 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/stream/peer_board.hpp"
 #include "common/stream/publisher_session.hpp"
@@ -17,6 +20,7 @@ struct PublisherShared {
     Publisher::Volume volume;
     PublisherOptions options;
     Publisher::MakeResponder make_responder;
+    Publisher::MakeInspector make_inspector;
     PeerBoard& board;
 };
 
@@ -35,6 +39,8 @@ class PublisherLink {
     void start();
     void ask_to_stop();
     void join();
+    // Any thread. The job ends with an error where no session streams.
+    void post(std::shared_ptr<InspectJob> job);
 
   private:
     enum class Sent { kNothing, kSome, kBlocked, kLost };
@@ -50,6 +56,7 @@ class PublisherLink {
     bool sleep(int fd, const PublisherSession& session, Sent sent);
     void note(const PublisherSession& session);
     void note_end(const SessionEnd& end);
+    void take_posted(PublisherSession* session);  // null: there is none
     void log_state(bool trouble, const std::string& text);
     void pause(std::uint64_t ms);
     [[nodiscard]] bool stopping() const { return stopping_.load(); }
@@ -62,6 +69,9 @@ class PublisherLink {
     Wakeup stop_;
     JournalListener listener_;
     std::thread thread_;
+
+    std::mutex posted_mutex_;
+    std::vector<std::shared_ptr<InspectJob>> posted_;  // guarded by posted_mutex_
 
     // The thread's own.
     SegmentView view_;  // of the range under way; keeps its segment open

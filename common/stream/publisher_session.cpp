@@ -9,10 +9,12 @@
 namespace tdfs {
 
 PublisherSession::PublisherSession(Journal& journal, const Publisher::Volume& volume, const std::string& name,
-                                   const Publisher::MakeResponder& make_responder, Instant now)
+                                   const Publisher::MakeResponder& make_responder, Instant now,
+                                   Publisher::MakeInspector make_inspector)
     : journal_(journal),
       volume_(volume),
       make_responder_(make_responder),
+      make_inspector_(std::move(make_inspector)),
       inbox_(8 * 1024, kMaxSlaveMessageBytes),
       last_tick_ns_(now.monotonic_ns),
       last_heard_ns_(now.monotonic_ns),
@@ -26,6 +28,8 @@ PublisherSession::PublisherSession(Journal& journal, const Publisher::Volume& vo
     hello.name = name;
     outbox_.add(MessageKind::kHello, hello, now);
 }
+
+PublisherSession::~PublisherSession() { end_inspections("the link to the slave was lost"); }
 
 void PublisherSession::filled(std::size_t bytes, Instant now) {
     inbox_.filled(bytes);
@@ -66,7 +70,13 @@ void PublisherSession::receive(const FrameView& frame, Instant now) {
         case MessageKind::kRange:
         case MessageKind::kXattrs:
         case MessageKind::kRoundDone:
+        case MessageKind::kHashes:
+        case MessageKind::kLook:
             return receive_question(kind, *payload);
+        case MessageKind::kFound:
+        case MessageKind::kInspectProgress:
+        case MessageKind::kInspectDone:
+            return receive_inspection(kind, *payload);
         default:
             return end(false, "the slave sent a message that is not its to send");
     }
@@ -117,6 +127,8 @@ void PublisherSession::start_stream(Position from, Instant now) {
 
 void PublisherSession::start_resync(Instant now) {
     stage_ = Stage::kResync;
+    inspector_.reset();
+    end_inspections("a resync began: " + resync_reason_);
     responder_ = make_responder_(resync_reason_, resync_full_);
     TDFS_INVARIANT(responder_ != nullptr, "a resync without a responder");
     report_.state = PeerStatus::State::kResyncing;
@@ -140,6 +152,8 @@ void PublisherSession::receive_ack(ByteView payload) {
                               std::to_string(at_.bytes()));
     }
     ++report_.acks;
+    report_.soft_errors = ack->soft_errors;
+    report_.hard_errors = ack->hard_errors;
     report_.progressed = report_.progressed || received > report_.received || ack->applied > report_.applied;
     report_.received = received;
     report_.durable = ack->durable;
@@ -156,8 +170,10 @@ void PublisherSession::receive_ack(ByteView payload) {
 }
 
 void PublisherSession::receive_question(MessageKind kind, ByteView payload) {
-    if (stage_ != Stage::kResync) return end(false, "the slave asks, but no resync is under way");
-    const auto taken = responder_->receive(kind, payload);
+    const bool in_stream = stage_ == Stage::kStream && make_inspector_ != nullptr;
+    if (in_stream && !inspector_) inspector_ = make_inspector_();
+    if (stage_ != Stage::kResync && !in_stream) return end(false, "the slave asks, but no resync is under way");
+    const auto taken = in_stream ? inspector_->receive(kind, payload) : responder_->receive(kind, payload);
     if (!taken) end(false, std::string("bad question from the slave: ") + taken.error().what);
 }
 
@@ -171,6 +187,7 @@ void PublisherSession::tick(Instant now) {
     if (!outbox_.empty() || !at_boundary()) return;
     if (!resync_reason_.empty()) start_resync(now);
     if (stage_ == Stage::kResync) answer(now);
+    if (stage_ == Stage::kStream) serve_inspections(now);
     if (stage_ != Stage::kHandshake && now.monotonic_ns >= last_said_ns_ + kHeartbeatNs) {
         outbox_.add(MessageKind::kHeartbeat, Heartbeat{journal_.tail()}, now);
         last_said_ns_ = now.monotonic_ns;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "common/stream/frame_buffer.hpp"
 #include "common/stream/outbox.hpp"
@@ -28,6 +29,7 @@ struct SessionReport {
     Progress progress;
     double hold_ms = 0;
     std::uint64_t acks = 0;
+    std::uint64_t soft_errors = 0, hard_errors = 0;
 };
 
 // Stages, each of which goes only to a later one, but for resync and stream, which may alternate:
@@ -44,7 +46,14 @@ struct SessionReport {
 class PublisherSession {
   public:
     PublisherSession(Journal& journal, const Publisher::Volume& volume, const std::string& name,
-                     const Publisher::MakeResponder& make_responder, Instant now);
+                     const Publisher::MakeResponder& make_responder, Instant now,
+                     Publisher::MakeInspector make_inspector = {});
+    ~PublisherSession();
+    PublisherSession(const PublisherSession&) = delete;
+    PublisherSession& operator=(const PublisherSession&) = delete;
+
+    // While streaming: tells the slave to begin; the job hears what it finds.
+    void inspect(std::shared_ptr<InspectJob> job);
 
     [[nodiscard]] std::span<std::byte> space() { return inbox_.space(); }
     void filled(std::size_t bytes, Instant now);
@@ -80,6 +89,10 @@ class PublisherSession {
     void start_stream(Position from, Instant now);
     void start_resync(Instant now);
     void answer(Instant now);
+    void receive_inspection(MessageKind kind, ByteView payload);
+    void serve_inspections(Instant now);
+    void end_inspections(const std::string& why);
+    [[nodiscard]] InspectJob* job(std::uint32_t id);
     [[nodiscard]] bool at_boundary() const { return at_ == range_end_; }
     void end(bool refused, std::string text);
 
@@ -87,11 +100,17 @@ class PublisherSession {
     const Publisher::Volume& volume_;
     const Publisher::MakeResponder& make_responder_;
 
+    const Publisher::MakeInspector make_inspector_;
+
     Stage stage_ = Stage::kHandshake;
     FrameBuffer inbox_;
     Outbox outbox_;
     Bytes scratch_;
     std::unique_ptr<ResyncResponder> responder_;
+    std::unique_ptr<InspectResponder> inspector_;    // since the first question in mid-stream
+    std::optional<Lsn> inspected_at_;                // where the journal stood when it answered last
+    std::vector<std::shared_ptr<InspectJob>> jobs_;  // under way on the slave
+    std::vector<std::shared_ptr<InspectJob>> orders_;
     std::string resync_reason_;  // not empty: a resync is to be started
     bool resync_full_ = false;
     Lsn at_;  // the next byte of the journal to send

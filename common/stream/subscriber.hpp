@@ -25,6 +25,20 @@ class ResyncRequester {
     [[nodiscard]] virtual std::string failed() const = 0;
 };
 
+// The slave's side of inspections in mid-stream. Used by the session thread only.
+class InspectPort {
+  public:
+    virtual ~InspectPort() = default;
+    // Orders and answers of the master.
+    virtual Result<void, DecodeError> receive(MessageKind kind, ByteView payload) = 0;
+    // Appends questions and findings (whole frames), some hundred KiB a call.
+    virtual void produce(Bytes& out) = 0;
+    // Whether there is work, so that produce() is to be called every few milliseconds.
+    [[nodiscard]] virtual bool busy() const = 0;
+    // The stream has ended: what is under way ends, too.
+    virtual void lost() = 0;
+};
+
 // What the subscriber needs from the replica behind it. Called by the session thread unless said otherwise; calls for
 // one session never overlap with those for another.
 class ReplicaPort {
@@ -42,6 +56,8 @@ class ReplicaPort {
     // this is asked again every 100 ms and on ack_event().
     [[nodiscard]] virtual bool accepts() const { return true; }
     virtual std::unique_ptr<ResyncRequester> start_resync(const Hello& hello, const ResyncStart& start) = 0;
+    // Null: this replica is not inspected.
+    [[nodiscard]] virtual InspectPort* inspections() { return nullptr; }
     // At least once a second while the link stands.
     virtual void heartbeat(Lsn master_tail, std::uint64_t master_time_ns) = 0;
     // What to acknowledge now. Any thread.

@@ -42,6 +42,14 @@ SubscriberSession::SubscriberSession(ReplicaPort& port, Hello hello, Instant now
     welcomed_ = true;
 }
 
+SubscriberSession::~SubscriberSession() { end_inspections(); }
+
+void SubscriberSession::end_inspections() {
+    if (auto* const inspections = port_.inspections(); inspections != nullptr && stage_ == Stage::kStream) {
+        inspections->lost();
+    }
+}
+
 void SubscriberSession::filled(std::size_t bytes, Instant now) {
     inbox_.filled(bytes);
     last_heard_ns_ = now.monotonic_ns;
@@ -126,6 +134,14 @@ void SubscriberSession::receive(const FrameView& frame, Instant now) {
             return receive_resync_start(*payload, now);
         case MessageKind::kListPart:
         case MessageKind::kStatReply:
+            if (stage_ == Stage::kStream) return receive_inspection(kind, *payload);
+            return receive_answer(kind, *payload, now);
+        case MessageKind::kInspectStart:
+        case MessageKind::kInspectStop:
+        case MessageKind::kHashesReply:
+        case MessageKind::kLooked:
+        case MessageKind::kCannot:
+            return receive_inspection(kind, *payload);
         case MessageKind::kRangePart:
         case MessageKind::kRangeEnd:
         case MessageKind::kXattrsReply:
@@ -154,6 +170,7 @@ void SubscriberSession::receive_resync_start(ByteView payload, Instant now) {
     if (!start) return lost(std::string("bad start of a resync: ") + start.error().what);
     start->reason = one_line(std::move(start->reason));
     if (stage_ == Stage::kResync) return lost("a resync within a resync");
+    end_inspections();
     stage_ = Stage::kResync;
     requester_ = port_.start_resync(hello_, *start);
     if (requester_ == nullptr) return refuse("the replica cannot be resynced now", now);
@@ -165,6 +182,13 @@ void SubscriberSession::receive_answer(MessageKind kind, ByteView payload, Insta
     const auto taken = requester_->receive(kind, payload);
     if (!taken) return lost(std::string("bad answer from the master: ") + taken.error().what);
     if (std::string why = requester_->failed(); !why.empty()) refuse(std::move(why), now);
+}
+
+void SubscriberSession::receive_inspection(MessageKind kind, ByteView payload) {
+    auto* const inspections = port_.inspections();
+    if (stage_ != Stage::kStream || inspections == nullptr) return lost("an answer that nobody asked for");
+    const auto taken = inspections->receive(kind, payload);
+    if (!taken) lost(std::string("bad answer from the master: ") + taken.error().what);
 }
 
 void SubscriberSession::tick(Instant now) {
@@ -186,6 +210,9 @@ void SubscriberSession::tick(Instant now) {
         if (std::string why = requester_->failed(); !why.empty()) return refuse(std::move(why), now);
     }
     if (stage_ == Stage::kWelcomed) return;
+    if (auto* const inspections = port_.inspections(); inspections != nullptr && stage_ == Stage::kStream) {
+        inspections->produce(outbox_.bytes());
+    }
     if (ack_due_ || now.monotonic_ns >= last_ack_ns_ + kHeartbeatNs) {
         outbox_.add(MessageKind::kAck, port_.ack(), now);
         ack_due_ = false;
@@ -196,6 +223,8 @@ void SubscriberSession::tick(Instant now) {
 std::uint64_t SubscriberSession::next_tick_ns() const {
     if (held_back_) return last_tick_ns_ + kAcceptRetryNs;
     if (stage_ == Stage::kResync && outbox_.empty()) return last_tick_ns_ + kResyncTickNs;
+    auto* const inspections = stage_ == Stage::kStream ? port_.inspections() : nullptr;
+    if (inspections != nullptr && outbox_.empty() && inspections->busy()) return last_tick_ns_ + kInspectTickNs;
     const std::uint64_t silence_ns = last_heard_ns_ + (stage_ == Stage::kResync ? kResyncSilenceNs : kSilenceNs);
     if (stage_ == Stage::kWelcomed || !outbox_.empty()) return silence_ns;
     return std::min(silence_ns, ack_due_ ? last_tick_ns_ : last_ack_ns_ + kHeartbeatNs);

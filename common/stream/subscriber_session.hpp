@@ -32,6 +32,9 @@ class SubscriberSession {
   public:
     // Asks the replica: out() is then a Welcome, or a Refuse and ended() is set.
     SubscriberSession(ReplicaPort& port, Hello hello, Instant now);
+    ~SubscriberSession();
+    SubscriberSession(const SubscriberSession&) = delete;
+    SubscriberSession& operator=(const SubscriberSession&) = delete;
 
     [[nodiscard]] std::span<std::byte> space() { return inbox_.space(); }
     void filled(std::size_t bytes, Instant now);
@@ -55,6 +58,8 @@ class SubscriberSession {
     void receive_resume(ByteView payload, Instant now);
     void receive_resync_start(ByteView payload, Instant now);
     void receive_answer(MessageKind kind, ByteView payload, Instant now);
+    void receive_inspection(MessageKind kind, ByteView payload);
+    void end_inspections();
     void lost(std::string text);
     void refuse(std::string text, Instant now);
 

@@ -24,6 +24,8 @@ inline constexpr std::uint64_t kSilenceNs = 10 * kSecondNs;
 inline constexpr std::uint64_t kResyncSilenceNs = 300 * kSecondNs;
 // A resync is given a turn this often also when nothing comes (writers may be held, and that has a limit).
 inline constexpr std::uint64_t kResyncTickNs = 100 * kMillisecondNs;
+// An inspection is given a turn this often also when nothing comes (a rate to keep, a replay to wait for).
+inline constexpr std::uint64_t kInspectTickNs = 10 * kMillisecondNs;
 // While the replica does not accept frames it is asked again this often.
 inline constexpr std::uint64_t kAcceptRetryNs = 100 * kMillisecondNs;
 

@@ -79,6 +79,16 @@ const std::map<std::string, MessageKind> kMessageNames{
     {"round_done", MessageKind::kRoundDone},
     {"touched", MessageKind::kTouched},
     {"progress", MessageKind::kProgress},
+    {"inspect_start", MessageKind::kInspectStart},
+    {"inspect_stop", MessageKind::kInspectStop},
+    {"hashes", MessageKind::kHashes},
+    {"hashes_reply", MessageKind::kHashesReply},
+    {"look", MessageKind::kLook},
+    {"looked", MessageKind::kLooked},
+    {"cannot", MessageKind::kCannot},
+    {"found", MessageKind::kFound},
+    {"inspect_progress", MessageKind::kInspectProgress},
+    {"inspect_done", MessageKind::kInspectDone},
 };
 
 }  // namespace

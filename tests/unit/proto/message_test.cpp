@@ -11,7 +11,7 @@ namespace {
 
 // What decoded lists may take in memory for each byte of a message; string and vector headers are larger than the
 // lengths they are encoded as.
-constexpr std::size_t kMemoryPerByte = 9;
+constexpr std::size_t kMemoryPerByte = 18;
 constexpr std::size_t kSmallAllocation = 512;
 
 Bytes with_count(std::size_t zeroes, std::uint32_t count) {
@@ -104,7 +104,7 @@ TEST_CASE("counts that the message cannot hold are refused") {
     for (const std::uint32_t count : {1U, 1000U, 0x7fffffffU, 0xffffffffU}) {
         CHECK_FALSE(decode_ListPart(with_count(2, count)));
         CHECK_FALSE(decode_RangeRequest(with_count(30, count)));
-        CHECK_FALSE(decode_XattrsReply(with_count(1, count)));
+        CHECK_FALSE(decode_XattrsReply(with_count(2, count)));
         CHECK_FALSE(decode_Touched(with_count(3, count)));
     }
     CHECK(decode_ListPart(with_count(2, 0)));
@@ -142,7 +142,7 @@ TEST_CASE("names and paths are validated in every message") {
         CHECK_FALSE(decode_ListPart(encode(ListPart{false, true, {entry}})));
     }
     CHECK(decode_StatReply(encode(StatReply{Entry()})));
-    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, {{"", {}}}})));
+    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, false, {{"", {}}}})));
 }
 
 TEST_CASE("entries and extended attributes must be in order and single") {
@@ -153,9 +153,9 @@ TEST_CASE("entries and extended attributes must be in order and single") {
     CHECK(decode_ListPart(encode(ListPart{false, true, {a, b}})));
     CHECK_FALSE(decode_ListPart(encode(ListPart{false, true, {b, a}})));
     CHECK_FALSE(decode_ListPart(encode(ListPart{false, true, {a, a}})));
-    CHECK(decode_XattrsReply(encode(XattrsReply{false, {{"a", {}}, {"b", {}}}})));
-    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, {{"b", {}}, {"a", {}}}})));
-    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, {{"a", {}}, {"a", {}}}})));
+    CHECK(decode_XattrsReply(encode(XattrsReply{false, false, {{"a", {}}, {"b", {}}}})));
+    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, false, {{"b", {}}, {"a", {}}}})));
+    CHECK_FALSE(decode_XattrsReply(encode(XattrsReply{false, false, {{"a", {}}, {"a", {}}}})));
 }
 
 TEST_CASE("ranges no file can have and ranges off the blocks are refused") {
@@ -228,6 +228,23 @@ TEST_CASE("a path touched in too many places is touched everywhere") {
     REQUIRE(decoded);
     CHECK(decoded->paths[0].ranges.empty());
     CHECK(decoded->paths[0].content);
+}
+
+TEST_CASE("a look is bounded, and its blocks are whole ones") {
+    Look look;
+    look.items.push_back({"f", true, {0, kResyncBlockBytes}});
+    CHECK(decode_Look(encode(look)));
+    look.items[0].blocks[1] += 1;
+    CHECK_FALSE(decode_Look(encode(look)));
+    look.items[0] = {"f", false, std::vector<std::uint64_t>(kMaxLookBlocks)};
+    CHECK(decode_Look(encode(look)));
+    auto details = encode(look);
+    details[7] = std::byte{1};  // with details so many blocks are too many
+    CHECK_FALSE(decode_Look(details));
+    CHECK_FALSE(decode_HashesRequest(encode(HashesRequest{"f", {}, 1, 1})));
+    CHECK_FALSE(decode_HashesRequest(encode(HashesRequest{"f", {}, 0, kMaxHashesBlocks + 1})));
+    CHECK_FALSE(decode_Findings(encode(Findings{1, {{"f", difference::kAll + 1, false, ""}}})));
+    CHECK(difference_text(difference::kContent | difference::kMode) == "content, mode");
 }
 
 TEST_CASE("a replica's state is one of the known") {

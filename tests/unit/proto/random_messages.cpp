@@ -41,7 +41,7 @@ Welcome welcome(Random& random) {
 }
 
 Ack ack(Random& random) {
-    Ack m{lsn(random), lsn(random), lsn(random), state(random), random.number(), {}};
+    Ack m{lsn(random), lsn(random), lsn(random), state(random), random.number(), {}, random.number(), random.number()};
     m.error = random.bytes(100);
     return m;
 }
@@ -87,7 +87,7 @@ RangePart range_part(Random& random) {
 }
 
 XattrsReply xattrs_reply(Random& random) {
-    XattrsReply m{random.coin(), {}};
+    XattrsReply m{random.coin(), random.coin(), {}};
     std::map<std::string, Bytes> sorted;
     for (auto n = random.below(10); n > 0; --n) sorted[random.xattr_name()] = copy(view(random.bytes(200)));
     m.xattrs.assign(sorted.begin(), sorted.end());
@@ -106,6 +106,58 @@ Touched touched(Random& random) {
 
 Progress progress(Random& random) {
     return {random.number(), random.number(), random.number(), random.number(), random.coin(), random.number32()};
+}
+
+std::uint64_t block_offset(Random& random) { return random.below(1u << 20) * kResyncBlockBytes; }
+
+InspectStart inspect_start(Random& random) {
+    InspectStart m{random.number32(), random.coin(), random.coin(), random.number(), {}};
+    for (auto n = random.below(5); n > 0; --n) m.paths.push_back(random.path());
+    return m;
+}
+
+HashesReply hashes_reply(Random& random) {
+    HashesReply m{random.coin(), random.file_offset(), {}};
+    for (auto n = random.below(kMaxHashesBlocks + 1); n > 0; --n)
+        m.hashes.emplace_back(random.number(), random.number());
+    return m;
+}
+
+Look look(Random& random) {
+    Look m;
+    for (auto n = random.below(6); n > 0; --n) {
+        LookItem item{random.path(), random.coin(), {}};
+        for (auto k = random.below(kMaxDetailedBlocks + 1); k > 0; --k) item.blocks.push_back(block_offset(random));
+        m.items.push_back(item);
+    }
+    return m;
+}
+
+Looked looked(Random& random) {
+    Looked m{lsn(random), random.coin(), {}};
+    for (auto n = random.below(4); n > 0; --n) {
+        LookedItem item;
+        if (random.coin()) item.entry = entry(random, {});
+        item.settled = random.coin();
+        for (auto k = random.below(4); k > 0; --k) item.hashes.emplace_back(random.number(), random.number());
+        for (auto k = random.below(4); k > 0; --k) item.parts.push_back(range_part(random));
+        item.too_many_xattrs = random.coin();
+        item.xattrs = xattrs_reply(random).xattrs;
+        m.items.push_back(item);
+    }
+    return m;
+}
+
+Findings found(Random& random) {
+    Findings m{random.number32(), {}};
+    for (auto n = random.below(5); n > 0; --n) {
+        m.findings.push_back({random.path(), random.number32() & difference::kAll, random.coin(), random.bytes(50)});
+    }
+    return m;
+}
+
+InspectCounts counts(Random& random) {
+    return {random.number(), random.number(), random.number(), random.number(), random.number()};
 }
 
 }  // namespace
@@ -151,6 +203,27 @@ Bytes random_message(MessageKind kind, Random& random) {
             return encode(touched(random));
         case MessageKind::kProgress:
             return encode(progress(random));
+        case MessageKind::kInspectStart:
+            return encode(inspect_start(random));
+        case MessageKind::kInspectStop:
+            return encode(InspectStop{random.number32()});
+        case MessageKind::kHashes:
+            return encode(HashesRequest{random.path(), random.object(), block_offset(random),
+                                        static_cast<std::uint32_t>(random.below(kMaxHashesBlocks + 1))});
+        case MessageKind::kHashesReply:
+            return encode(hashes_reply(random));
+        case MessageKind::kLook:
+            return encode(look(random));
+        case MessageKind::kLooked:
+            return encode(looked(random));
+        case MessageKind::kCannot:
+            return encode(Cannot{random.bytes(100)});
+        case MessageKind::kFound:
+            return encode(found(random));
+        case MessageKind::kInspectProgress:
+            return encode(InspectProgress{random.number32(), counts(random), random.number32(), random.bytes(50)});
+        case MessageKind::kInspectDone:
+            return encode(InspectDone{random.number32(), counts(random), random.bytes(50)});
         case MessageKind::kRoundDone:
             break;
     }

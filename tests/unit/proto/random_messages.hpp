@@ -1,7 +1,7 @@
 // The encoding of a random, valid message of each kind.
 #pragma once
 
-#include "proto/resync.hpp"
+#include "proto/inspect.hpp"
 #include "tests/unit/proto/random_values.hpp"
 
 namespace tdfs::test {

@@ -53,6 +53,26 @@ std::optional<Bytes> recode(MessageKind kind, ByteView payload) {
             return recode_as(decode_Touched, payload);
         case MessageKind::kProgress:
             return recode_as(decode_Progress, payload);
+        case MessageKind::kInspectStart:
+            return recode_as(decode_InspectStart, payload);
+        case MessageKind::kInspectStop:
+            return recode_as(decode_InspectStop, payload);
+        case MessageKind::kHashes:
+            return recode_as(decode_HashesRequest, payload);
+        case MessageKind::kHashesReply:
+            return recode_as(decode_HashesReply, payload);
+        case MessageKind::kLook:
+            return recode_as(decode_Look, payload);
+        case MessageKind::kLooked:
+            return recode_as(decode_Looked, payload);
+        case MessageKind::kCannot:
+            return recode_as(decode_Cannot, payload);
+        case MessageKind::kFound:
+            return recode_as(decode_Findings, payload);
+        case MessageKind::kInspectProgress:
+            return recode_as(decode_InspectProgress, payload);
+        case MessageKind::kInspectDone:
+            return recode_as(decode_InspectDone, payload);
         case MessageKind::kRoundDone:
             break;
     }

@@ -4,16 +4,19 @@
 #include <array>
 #include <optional>
 
-#include "proto/resync.hpp"
+#include "proto/inspect.hpp"
 
 namespace tdfs::test {
 
 inline constexpr std::array kAllMessages{
-    MessageKind::kHello,     MessageKind::kWelcome,  MessageKind::kRefuse,      MessageKind::kResume,
-    MessageKind::kHeartbeat, MessageKind::kAck,      MessageKind::kResyncStart, MessageKind::kList,
-    MessageKind::kListPart,  MessageKind::kStat,     MessageKind::kStatReply,   MessageKind::kRange,
-    MessageKind::kRangePart, MessageKind::kRangeEnd, MessageKind::kXattrs,      MessageKind::kXattrsReply,
-    MessageKind::kRoundDone, MessageKind::kTouched,  MessageKind::kProgress,
+    MessageKind::kHello,       MessageKind::kWelcome,  MessageKind::kRefuse,      MessageKind::kResume,
+    MessageKind::kHeartbeat,   MessageKind::kAck,      MessageKind::kResyncStart, MessageKind::kList,
+    MessageKind::kListPart,    MessageKind::kStat,     MessageKind::kStatReply,   MessageKind::kRange,
+    MessageKind::kRangePart,   MessageKind::kRangeEnd, MessageKind::kXattrs,      MessageKind::kXattrsReply,
+    MessageKind::kRoundDone,   MessageKind::kTouched,  MessageKind::kProgress,    MessageKind::kInspectStart,
+    MessageKind::kInspectStop, MessageKind::kHashes,   MessageKind::kHashesReply, MessageKind::kLook,
+    MessageKind::kLooked,      MessageKind::kCannot,   MessageKind::kFound,       MessageKind::kInspectProgress,
+    MessageKind::kInspectDone,
 };
 
 // The encoding of what `payload` was decoded to; nothing where the decoder refused it.

@@ -1,0 +1,153 @@
+#include "slave/healer.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "common/os/file.hpp"
+#include "proto/path.hpp"
+
+namespace tdfs {
+
+namespace {
+
+constexpr const char* kRepairsFile = "repairs";
+constexpr std::size_t kMaxRepairsBytes = 256u << 20;
+constexpr std::uint64_t kFirstRepairPauseNs = 200'000'000;
+constexpr std::uint64_t kLongestRepairPauseNs = 5'000'000'000;
+
+// What a tree other than the expected one answers with. All else (space, rights, hardware) a repair would meet too.
+bool is_foreign_change(Errno e) {
+    switch (e.value()) {
+        case ENOENT:
+        case EEXIST:
+        case ENOTDIR:
+        case EISDIR:
+        case ENOTEMPTY:
+        case ELOOP:
+        case EINVAL:
+            return true;
+        default:
+            return false;
+    }
+}
+
+struct PathsOf {
+    std::vector<std::string> operator()(const LinkRecord& r) const { return {std::string(r.new_path)}; }
+    std::vector<std::string> operator()(const RenameRecord& r) const {
+        return {std::string(r.path), std::string(r.new_path)};
+    }
+    std::vector<std::string> operator()(const SyncRecord&) const { return {}; }
+    template <class R>
+    std::vector<std::string> operator()(const R& r) const {
+        return {std::string(r.path)};
+    }
+};
+
+}  // namespace
+
+Result<void, std::string> Healer::load() {
+    const auto content = read_file(dir_, kRepairsFile, kMaxRepairsBytes);
+    if (!content && content.error().value() == ENOENT) return {};
+    if (!content) return Unexpected<std::string>(std::string(kRepairsFile) + ": " + content.error().text());
+    const std::lock_guard lock(mutex_);
+    ByteReader in(*content);
+    since_ = Lsn(in.get<std::uint64_t>());
+    while (in.ok() && !in.at_end()) {
+        std::string path(as_text(in.get_short(kMaxPathBytes)));
+        if (in.ok() && is_valid_path(path)) paths_.emplace(std::move(path), 0);
+    }
+    if (!in.ok())
+        return Unexpected<std::string>(std::string(kRepairsFile) +
+                                       " in the state directory is damaged: remove it, and "
+                                       "run tdfsctl inspect --full --repair");
+    return {};
+}
+
+bool Healer::save() {
+    Bytes content;
+    ByteWriter out(content);
+    out.put(since_.bytes());
+    for (const auto& [path, order] : paths_) out.put_short(as_bytes(path));
+    const auto done = paths_.empty()
+                          ? (::unlinkat(dir_, kRepairsFile, 0) == 0 || errno == ENOENT ? SysResult<void>()
+                                                                                       : SysResult<void>(fail_last()))
+                          : replace_file(dir_, kRepairsFile, content);
+    if (!done) spdlog::error("{} cannot be written: {}", kRepairsFile, done.error().text());
+    return done.has_value();
+}
+
+bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
+    if (error.refused || !is_foreign_change(error.error)) return false;
+    auto paths = std::visit(PathsOf{}, r);
+    std::erase_if(paths, [](const std::string& path) { return is_within(path, kStateName); });
+    if (paths.empty()) return false;
+    const std::lock_guard lock(mutex_);
+    if (paths_.size() + paths.size() > kMaxPaths) return false;
+    const Lsn since = paths_.empty() ? lsn : since_;
+    bool fresh = false;
+    for (const auto& path : paths) fresh |= paths_.insert_or_assign(path, orders_ + 1).second;
+    since_ = since;
+    // What stands in the file already is safe; only which order it came after is new.
+    if (fresh && !save()) {
+        for (const auto& path : paths) paths_.erase(path);
+        return false;
+    }
+    if (fresh) {
+        std::string text = to_text(r).substr(0, 512);
+        spdlog::warn("foreign change: record {} ({}) does not apply: {}; it is left out and {} will be repaired",
+                     lsn.bytes(), text, error.text(), printable(paths.back()));
+    }
+    return true;
+}
+
+std::optional<InspectStart> Healer::order(std::uint64_t now_ns) {
+    const std::lock_guard lock(mutex_);
+    if (paths_.empty() || ordered_ || now_ns < not_before_ns_) return std::nullopt;
+    ordered_ = true;
+    ++orders_;
+    InspectStart order;
+    order.full = order.repair = true;
+    for (const auto& [path, after] : paths_) order.paths.push_back(path);
+    return order;
+}
+
+void Healer::finished(const std::string& problem, std::uint64_t now_ns) {
+    const std::lock_guard lock(mutex_);
+    if (!ordered_) return;
+    ordered_ = false;
+    problem_ = problem;
+    if (!problem.empty()) {
+        pause_ns_ = pause_ns_ == 0 ? kFirstRepairPauseNs : std::min(2 * pause_ns_, kLongestRepairPauseNs);
+        not_before_ns_ = now_ns + pause_ns_;
+        return;
+    }
+    pause_ns_ = not_before_ns_ = 0;
+    std::erase_if(paths_, [&](const auto& entry) { return entry.second <= orders_; });
+    static_cast<void>(save());  // said in the log; a name too many is repaired once more after a restart
+    if (paths_.empty()) spdlog::info("foreign changes are repaired; the replica is a prefix again");
+}
+
+void Healer::clear() {
+    const std::lock_guard lock(mutex_);
+    if (paths_.empty()) return;
+    paths_.clear();
+    problem_.clear();
+    static_cast<void>(save());
+}
+
+Healer::Status Healer::status() const {
+    const std::lock_guard lock(mutex_);
+    Status s;
+    s.paths = paths_.size();
+    if (paths_.empty()) return s;
+    s.since = since_;
+    s.text = "a foreign change is being repaired: " + printable(paths_.begin()->first) +
+             (paths_.size() > 1 ? " and " + std::to_string(paths_.size() - 1) + " more" : "") +
+             (problem_.empty() ? "" : " (" + problem_ + ")");
+    return s;
+}
+
+}  // namespace tdfs

@@ -1,0 +1,59 @@
+// Paths to be repaired because a record about them did not apply: a foreign hand had changed the replica.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proto/inspect.hpp"
+#include "slave/applier.hpp"
+
+namespace tdfs {
+
+// Invariant: a record is left out only after what it names stands in the file `repairs` of the state directory, and a
+// name leaves that file only after an inspection that began later has made it equal. So a replica with names in it
+// knows that it is no prefix of the master's history, also after a kill; from `since` on nothing is claimed.
+//
+// leave() is called by the replay thread, the others by any. Owned by the replica; `dir` outlives it.
+class Healer {
+  public:
+    static constexpr std::size_t kMaxPaths = 4000;  // above, the replay stalls until some are repaired
+
+    explicit Healer(int dir) : dir_(dir) {}
+    Result<void, std::string> load();
+
+    // True: the record may be left out. False: the failure is not of the kind that a repair mends (no space, a broken
+    // disk, ...), or there are too many already.
+    bool leave(const Record& r, Lsn lsn, const ApplyError& error);
+
+    // What is to be repaired now; nothing: nothing is, or it is under way, or it is too soon to try again.
+    std::optional<InspectStart> order(std::uint64_t now_ns);
+    // How the last order ended; not empty: why it is to be tried again.
+    void finished(const std::string& problem, std::uint64_t now_ns);
+    void clear();  // a resync makes everything equal
+
+    struct Status {
+        std::size_t paths = 0;
+        Lsn since;         // everything before it is applied; with paths only
+        std::string text;  // one line; empty: nothing is to be repaired
+    };
+    [[nodiscard]] Status status() const;
+
+  private:
+    bool save();  // needs mutex_
+
+    const int dir_;
+    mutable std::mutex mutex_;                    // guards:
+    std::map<std::string, std::uint64_t> paths_;  // with the order they came after
+    Lsn since_;
+    std::uint64_t orders_ = 0;
+    bool ordered_ = false;
+    std::uint64_t not_before_ns_ = 0;
+    std::uint64_t pause_ns_ = 0;
+    std::string problem_;
+};
+
+}  // namespace tdfs

@@ -1,0 +1,45 @@
+// The replica's side of inspections. Private to replica*.cpp.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "slave/replica.hpp"
+
+namespace tdfs {
+
+// Owned by the replica; `replayer` and `healer` outlive it. Threads as InspectDesk says.
+class Replica::Inspections : public InspectPort, private ReplayGate {
+  public:
+    Inspections(int root, Replayer& replayer, Healer& healer, std::function<void()> wake)
+        : replayer_(replayer), healer_(healer), wake_(std::move(wake)), desk_(root, *this) {}
+
+    void submit(std::shared_ptr<InspectJob> job);
+    [[nodiscard]] std::uint64_t differences() const { return desk_.differences(); }
+
+    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
+        return desk_.receive(kind, payload);
+    }
+    void produce(Bytes& out) override;
+    [[nodiscard]] bool busy() const override { return desk_.busy() || healer_.status().paths != 0; }
+    void lost() override { desk_.lost(); }
+
+  private:
+    void meet(Lsn at, std::function<bool()> look) override { replayer_.meet(at, std::move(look)); }
+    void watch(const void* who) override { replayer_.gates().watch(who); }
+    Moved take_moved(const void* who) override { return replayer_.gates().take_moved(who); }
+    void unwatch(const void* who) override { replayer_.gates().unwatch(who); }
+    [[nodiscard]] std::string stuck() const override {
+        const auto status = replayer_.status();
+        if (status.state == ReplayStatus::State::kRunning) return {};
+        return status.error.empty() ? "it is stopped" : status.error;
+    }
+
+    Replayer& replayer_;
+    Healer& healer_;
+    const std::function<void()> wake_;
+    InspectDesk desk_;
+};
+
+}  // namespace tdfs

@@ -1,0 +1,113 @@
+// Records that a foreign change stands against, and where inspections meet the replay.
+#include "slave/healer.hpp"
+
+#include <cerrno>
+
+#include "slave/replay_gates.hpp"
+#include "tests/unit/slave/fixture.hpp"
+
+using namespace tdfs;
+using namespace tdfs::test;
+
+namespace {
+
+ApplyError failure(int e, bool refused = false) { return {"unlink", Errno(e), refused}; }
+
+}  // namespace
+
+TEST_CASE("only what a foreign tree answers with is left to a repair") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    Healer healer(state.get());
+    for (const int e : {ENOSPC, EIO, EROFS, EACCES, EDQUOT, ETXTBSY})
+        CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
+    CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(ENOENT, true)));
+    CHECK_FALSE(healer.leave(unlink_of(".tdfs/stage/x"), Lsn(1), failure(ENOENT)));
+    CHECK(healer.status().paths == 0);
+    for (const int e : {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY})
+        CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
+    CHECK(healer.status().paths == 1);
+}
+
+TEST_CASE("what is to be repaired outlives the process, with the position that can be claimed") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    {
+        Healer healer(state.get());
+        REQUIRE(healer.leave(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)));
+        REQUIRE(healer.leave(unlink_of("d"), Lsn(900), failure(ENOENT)));
+    }
+    Healer again(state.get());
+    need(again.load());
+    CHECK(again.status().paths == 3);
+    CHECK(again.status().since == Lsn(500));
+    const auto order = again.order(1);
+    REQUIRE(order);
+    CHECK(order->repair);
+    CHECK(order->full);
+    CHECK(order->paths == std::vector<std::string>{"a", "b/c", "d"});
+    CHECK_FALSE(again.order(1));  // it is under way
+    again.finished("", 2);
+    CHECK(again.status().paths == 0);
+    Healer none(state.get());
+    need(none.load());
+    CHECK(none.status().paths == 0);
+}
+
+TEST_CASE("what fails again during its repair is repaired again, and a repair that fails is tried again later") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    Healer healer(state.get());
+    REQUIRE(healer.leave(unlink_of("a"), Lsn(1), failure(ENOENT)));
+    REQUIRE(healer.leave(unlink_of("b"), Lsn(2), failure(ENOENT)));
+    REQUIRE(healer.order(1));
+    REQUIRE(healer.leave(unlink_of("b"), Lsn(3), failure(ENOENT)));
+    healer.finished("", 2);
+    CHECK(healer.status().paths == 1);
+    REQUIRE(healer.order(3));
+    healer.finished("no space", 10);
+    CHECK_FALSE(healer.order(11));
+    CHECK_THAT(healer.status().text, Catch::Matchers::ContainsSubstring("no space"));
+    CHECK(healer.order(10'000'000'000));
+    healer.finished("", 10'000'000'001);
+    CHECK(healer.status().text.empty());
+}
+
+TEST_CASE("a look takes place at exactly its position, once, and never after a reset") {
+    ReplayGates gates;
+    int looks = 0;
+    CHECK_FALSE(gates.due(Lsn(1'000'000)));
+    gates.meet(Lsn(300), [&] { return ++looks == 1; });
+    gates.meet(Lsn(200), [&] { return ++looks > 100; });
+    CHECK_FALSE(gates.due(Lsn(199)));
+    CHECK(gates.due(Lsn(200)));
+    CHECK_FALSE(gates.pass(Lsn(200)));
+    CHECK(looks == 1);
+    CHECK_FALSE(gates.due(Lsn(299)));
+    CHECK_FALSE(gates.pass(Lsn(301)));  // beyond: it is dropped
+    CHECK(looks == 1);
+    gates.meet(Lsn(400), [&] { return ++looks > 0; });
+    gates.clear();
+    CHECK_FALSE(gates.due(Lsn(400)));
+    gates.meet(Lsn(500), [&] { return ++looks > 0; });
+    CHECK(gates.pass(Lsn(500)));
+}
+
+TEST_CASE("every inspection hears of all names that moved since it began") {
+    ReplayGates gates;
+    const int one = 1, other = 2;
+    gates.applied(rename_of("before", "all"));
+    gates.watch(&one);
+    gates.applied(rename_of("a", "b"));
+    gates.watch(&other);
+    gates.applied(exchange_of("c", "d"));
+    gates.applied(link_of("e", "f"));
+    gates.applied(unlink_of("g"));
+    CHECK(gates.take_moved(&one).names == std::vector<std::string>{"b", "c", "d", "f"});
+    CHECK(gates.take_moved(&one).names.empty());
+    CHECK(gates.take_moved(&other).names == std::vector<std::string>{"c", "d", "f"});
+    for (std::size_t i = 0; i <= ReplayGates::kMaxMoved; ++i) gates.applied(rename_of("x", "n" + std::to_string(i)));
+    CHECK(gates.take_moved(&one).all);
+    gates.unwatch(&one);
+    CHECK(gates.take_moved(&one).names.empty());
+}
