@@ -69,19 +69,19 @@ void kill_again_and_again(const ClusterOptions& options, std::size_t kills) {
 }  // namespace
 
 TEST_CASE("master and slave killed in a storm lose nothing, double nothing and go on by position") {
-    kill_again_and_again({.master_args = kSmallSegments, .slave_args = kSmallSegments}, count_of(30));
+    kill_again_and_again({.master_args = kSmallSegments, .slave_args = kSmallSegments}, count_of(20));
 }
 
 TEST_CASE("the same holds compressed, and with the mount over the directory itself") {
     kill_again_and_again({.compress = true, .over = true, .master_args = kSmallSegments, .slave_args = kSmallSegments},
-                         count_of(10));
+                         count_of(6));
 }
 
 // The second kill comes at any moment of the recovery from the first, and now and then a third and fourth.
 TEST_CASE("a daemon killed again while it recovers from a kill loses nothing") {
     Cluster cluster({.master_args = kSmallSegments, .slave_args = kSmallSegments});
     Faulted faulted(cluster, seed_for("double kills"));
-    const std::size_t kills = count_of(12);
+    const std::size_t kills = count_of(9);
     for (std::size_t n = 0; n < kills; n++) {
         faulted.weather();
         const Whom whom = static_cast<Whom>(n % 3);
