@@ -25,6 +25,8 @@ class JobListener : public InspectListener {
     std::shared_ptr<InspectJob> job_;
 };
 
+constexpr std::uint64_t kHealedShown = 20;  // in the log, of one repair
+
 // A repair that the replica has ordered itself.
 class HealListener : public InspectListener {
   public:
@@ -32,7 +34,8 @@ class HealListener : public InspectListener {
     void found(std::vector<Finding> findings) override {
         for (const auto& f : findings) {
             if (f.healed) {
-                spdlog::warn("healed {} ({})", printable(f.path), difference_text(f.kinds));
+                if (++healed_ <= kHealedShown)
+                    spdlog::warn("healed {} ({})", printable(f.path), difference_text(f.kinds));
             } else if (problem_.empty()) {
                 problem_ = printable(f.path) + " (" + difference_text(f.kinds) + ") " + f.detail;
             }
@@ -40,6 +43,7 @@ class HealListener : public InspectListener {
     }
     void progress(InspectProgress) override {}
     void done(InspectDone done) override {
+        if (healed_ > kHealedShown) spdlog::warn("healed {} more", healed_ - kHealedShown);
         healer_.finished(done.error.empty() ? problem_ : done.error, monotonic_ns());
         told_();
     }
@@ -49,6 +53,7 @@ class HealListener : public InspectListener {
     Healer& healer_;
     const std::function<void()> told_;
     std::string problem_;
+    std::uint64_t healed_ = 0;
 };
 
 }  // namespace

@@ -15,8 +15,7 @@ namespace {
 
 constexpr std::size_t kWalkLists = 16;
 constexpr std::size_t kWalkStats = 64;
-constexpr std::size_t kWalkBlocks =
-    256;  // whose hashes are asked for: small files are mostly waited for, large ones read
+constexpr std::size_t kWalkBlocks = 256;          // whose hashes are asked for: 32 MiB, or so many small files
 constexpr std::size_t kMaxSuspects = 4096;        // above, they are looked at before more are looked for
 constexpr std::size_t kMaxFilesWaiting = 10'000;  // above, contents are compared before more is listed
 

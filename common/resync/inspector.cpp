@@ -57,10 +57,17 @@ std::vector<Finding> Inspector::take_findings() { return std::exchange(findings_
 void Inspector::found(Finding f) {
     if (f.kinds == difference::kUnreadable) {
         ++counts_.unreadable;
-    } else {
-        const bool fresh = known_.size() >= kMaxKnown || known_.insert(std::hash<std::string>()(f.path)).second;
+    } else if (known_.size() < kMaxKnown) {
+        const auto [path, fresh] = known_.try_emplace(std::hash<std::string>()(f.path), f.healed);
         if (fresh) ++counts_.differences;
         if (fresh && f.healed) ++counts_.healed;
+        if (!fresh && path->second && !f.healed) {
+            path->second = false;
+            --counts_.healed;
+        }
+    } else {
+        ++counts_.differences;
+        counts_.healed += f.healed ? 1 : 0;
     }
     findings_.push_back(std::move(f));
 }

@@ -6,7 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "common/resync/inspect_walk.hpp"
@@ -84,9 +84,9 @@ class Inspector {
     std::size_t look_items_;                // of one look
     std::vector<Finding> findings_;
     InspectCounts counts_;
-    std::unordered_set<std::size_t> known_;  // hashes of paths that differ
-    std::string last_parent_ = "/";          // no path: a directory that was looked at again after a name in it
-    std::uint32_t rounds_ = 0;               // over what was moved
+    std::unordered_map<std::size_t, bool> known_;  // hashes of paths that differ; whether all of it is healed
+    std::string last_parent_ = "/";                // no path: a directory that was looked at again after a name in it
+    std::uint32_t rounds_ = 0;                     // over what was moved
     bool links_walked_ = false;
     bool whole_ = false;
     bool done_ = false;
