@@ -17,10 +17,10 @@
 #include "common/control/places.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/guards.hpp"
-#include "common/resync/source.hpp"
 #include "common/stream/publisher.hpp"
 #include "master/mount.hpp"
 #include "master/options.hpp"
+#include "master/responder.hpp"
 #include "master/retention.hpp"
 #include "master/service.hpp"
 #include "master/settle_restart.hpp"
@@ -36,37 +36,6 @@ int complain(const std::string& text, int status) {
     std::cerr << "tdfs: " << text << "\n";
     return status;
 }
-
-// Holds all writers by the tree's lock: every operation has it shared from before reserve() until after commit().
-class TreeHold : public WriterHold {
-  public:
-    TreeHold(Locks& locks, Journal& journal) : locks_(locks), journal_(journal) {}
-    Lsn hold() override {
-        locks_.tree.lock();
-        return journal_.tail();
-    }
-    void release() override { locks_.tree.unlock(); }
-
-  private:
-    Locks& locks_;
-    Journal& journal_;
-};
-
-// One slave's resync, as the publisher drives it. One that holds the writers keeps others from doing so.
-class Responder : public ResyncResponder {
-  public:
-    Responder(const Volume& volume, Journal& journal, WriterHold& writers, const std::string& reason)
-        : source_(volume.root(), journal, volume.epoch(), writers, reason, false) {}
-    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
-        return source_.receive(kind, payload);
-    }
-    bool produce(Bytes& out) override { return source_.produce(out); }
-    [[nodiscard]] std::optional<Position> finished() const override { return source_.finished(); }
-    [[nodiscard]] double hold_ms() const override { return source_.hold_ms(); }
-
-  private:
-    ResyncSource source_;
-};
 
 // Objects are created with the caller's ids but with our capabilities: the kernel has already checked the caller.
 Result<void, std::string> prepare_process() {
@@ -130,7 +99,7 @@ int run(const MasterOptions& options) {
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
     Publisher publisher(
         journal, {identity.volume, identity.history}, publisher_options,
-        [&](const std::string& reason) { return std::make_unique<Responder>(volume, journal, hold, reason); });
+        [&](const std::string& reason) { return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason); });
 
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
