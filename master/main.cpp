@@ -97,9 +97,10 @@ int run(const MasterOptions& options) {
     publisher_options.nodelay = options.nodelay;
     publisher_options.name = host_name() + ":" + volume.directory();
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
-    Publisher publisher(
-        journal, {identity.volume, identity.history}, publisher_options,
-        [&](const std::string& reason) { return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason); });
+    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
+                        [&](const std::string& reason) {
+                            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason);
+                        });
 
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,

@@ -94,6 +94,8 @@ Result<void, std::string> Replica::look_back() {
         identity.boot = boot;
         identity.clean_stop = false;
         identity.resyncing = mode_ == Mode::kResyncing || mode_ == Mode::kDamaged;
+        // Sizes and times can have reached the disk without the contents they were set for.
+        identity.distrusted = identity.distrusted || (identity.volume.valid() && !same_boot && !was_clean);
     });
 }
 
@@ -155,7 +157,7 @@ void Replica::failed(const std::string& text) {
             damage_ = text;
         }
     }
-    const auto saved = change_identity([](Identity& identity) { identity.resyncing = true; });
+    const auto saved = change_identity([](Identity& identity) { identity.resyncing = identity.distrusted = true; });
     if (!saved) spdlog::error("{}", saved.error());
     progressed();
 }

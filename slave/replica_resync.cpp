@@ -59,7 +59,12 @@ std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const
         resync_failed(begun.error());
         return std::make_unique<FailedRequester>(begun.error());
     }
-    auto sink = std::make_shared<ResyncSink>(root_, start);
+    ResyncStart how = start;
+    {
+        const std::lock_guard lock(mutex_);
+        how.full = resync_full_;
+    }
+    auto sink = std::make_shared<ResyncSink>(root_, how);
     {
         const std::lock_guard lock(mutex_);
         sink_ = sink;
@@ -80,15 +85,23 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
         mode_ = Mode::kResyncing;
         ++resyncs_;
         resync_reason_ = start.reason;
-        resync_full_ = start.full;
         resync_error_.clear();
         sink_.reset();
     }
     auto saved = change_identity([&](Identity& identity) {
+        // A master that begins an epoch may have lost contents, and kept their sizes and times, that came here in the last.
+        const bool other_epoch =
+            !identity.history.empty() && identity.history.back().epoch != hello.history.back().epoch;
+        identity.distrusted = identity.distrusted || (identity.volume.valid() && other_epoch);
         identity.volume = hello.volume;
+        identity.history = hello.history;
         identity.resyncing = true;
     });
     if (!saved) return saved;
+    {
+        const std::lock_guard lock(mutex_);
+        resync_full_ = start.full || identity_.distrusted;
+    }
     if (auto done = applied_->invalidate(); !done) return done;
     // It is of no use any more, and the resync may need the space.
     if (auto done = spool_->reset(spool_->tail()); !done) return cut_short("the spool cannot be emptied", done.error());
@@ -115,6 +128,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
         identity.volume = hello.volume;
         identity.history = hello.history;
         identity.resyncing = false;
+        identity.distrusted = false;
         identity.resync_end = at;
     });
     if (!saved) return saved;

@@ -118,6 +118,7 @@ std::string identity_to_json(const StoredIdentity& stored) {
                       {"clean_stop", identity.clean_stop},
                       {"boot", identity.boot},
                       {"resyncing", identity.resyncing},
+                      {"distrusted", identity.distrusted},
                       {"resync_end", identity.resync_end.bytes()},
                       {"marked", stored.marked}};
     return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
@@ -145,6 +146,8 @@ Result<StoredIdentity, std::string> identity_from_json(std::string_view text) {
     identity.clean_stop = fields.flag("clean_stop");
     identity.boot = fields.text("boot");
     identity.resyncing = fields.flag("resyncing");
+    identity.distrusted =
+        object.contains("distrusted") && fields.flag("distrusted");  // older programs knew no such thing
     identity.resync_end = Lsn(fields.number("resync_end"));
     stored.marked = fields.flag("marked");
     if (!fields.error().empty()) return wrong(fields.error());

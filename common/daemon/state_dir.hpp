@@ -24,6 +24,7 @@ struct Identity {
     bool clean_stop = false;          // cleared while a daemon runs
     std::string boot;                 // boot id of the run that wrote this
     bool resyncing = false;           // slave: a resync was begun and is not through
+    bool distrusted = false;          // slave: contents may differ from the master's where size and time do not
     Lsn resync_end;                   // slave: where the spool begins after the last resync
 };
 

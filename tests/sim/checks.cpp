@@ -60,6 +60,7 @@ void Cluster::applying(AppliedState& state, Lsn end) {
     const Quiet quiet;
     Process& p = world_.process(world_.scheduler.current()->process);
     Node& slave = node(p.id);
+    slave.state = &state;
     const Lsn before = state.point().lsn;
     world_.note("applied", end.bytes());
     pull();
@@ -169,8 +170,9 @@ void Cluster::check_spool(const Process& slave, const Node& node) {
     if (node.said_durable == Lsn()) return;
     const auto oldest = oldest_frame(journal_dir(slave.id));
     if (!oldest) world_.fail(slave.name + " has lost its spool in a power cut");
-    if (*oldest > node.said_durable) return;  // applied, checkpointed and dropped
-    const Lsn end = scan_frames(journal_dir(slave.id), *oldest, [](const FrameView&) {});
+    // What is before the checkpoint may be dropped, and some of what was dropped may be there again.
+    const Lsn from = node.checkpoint.value_or(*oldest);
+    const Lsn end = scan_frames(journal_dir(slave.id), from, [](const FrameView&) {});
     if (end < node.said_durable) {
         world_.fail(slave.name + " said that it had " + number(node.said_durable) +
                     " durably; after a power cut its spool ends at " + number(end));

@@ -84,6 +84,7 @@ void Cluster::look_after() {
 void Cluster::start(Node& node) {
     node.start_at = kNever;
     node.stop_asked = false;
+    node.state = nullptr;
     Process& p = world_.process(node.id);
     p.alive = true;
     world_.say("%s starts", p.name.c_str());
@@ -178,8 +179,10 @@ void Cluster::until_equal() {
             std::string where = "does not become equal: history ends at " + std::to_string(history_.end().bytes());
             for (const auto& node : nodes_) {
                 where += ", " + world_.process(node.id).name +
-                         (!world_.process(node.id).alive ? " is down" : node.id == 0 ? " is up"
-                          : node.applied ? " is at " + std::to_string(node.applied->at.bytes()) : " has no position");
+                         (!world_.process(node.id).alive ? " is down"
+                          : node.id == 0                 ? " is up"
+                          : node.applied                 ? " is at " + std::to_string(node.applied->at.bytes())
+                                                         : " has no position");
             }
             world_.fail(where);
         }

@@ -22,6 +22,7 @@ struct Node {
     std::uint64_t boots = 0;
 
     // A slave's: what it is, and what it has said.
+    AppliedState* state = nullptr;           // of this run, once it has moved
     std::optional<History::Cursor> applied;  // the tree it must have now
     Lsn said_durable;                        // to the master
     std::optional<Lsn> checkpoint;           // what is applied up to there is said to be on the disk
@@ -43,8 +44,8 @@ class Cluster {
     void run();
 
     // From the slaves' code.
-    void applying(AppliedState& state, Lsn end);            // is about to move its position there
-    void resynced(Lsn at);                                  // says that its tree is the master's at this position
+    void applying(AppliedState& state, Lsn end);  // is about to move its position there
+    void resynced(Lsn at);                        // says that its tree is the master's at this position
     void resync_begins();
     void acknowledges(const Ack& ack);
     void checkpointed(Lsn at);

@@ -37,8 +37,8 @@ class Disk {
     void sync_all();
     void write_back();  // what the kernel does now and then, to some of it
 
-    void begin();       // what stands there now is on the disk
-    void cut_power();   // the directory is as it is found afterwards
+    void begin();      // what stands there now is on the disk
+    void cut_power();  // the directory is as it is found afterwards
 
   private:
     struct Change {

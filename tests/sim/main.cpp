@@ -1,21 +1,26 @@
 // sim: runs the simulated cluster for one seed after the other, each in a process of its own.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include <spdlog/sinks/null_sink.h>
 #include <spdlog/spdlog.h>
 
 #include "tests/sim/cluster.hpp"
+#include "tests/sim/mutations.hpp"
 #include "tests/sim/tree_read.hpp"
 
 namespace tdfs::sim {
@@ -34,10 +39,11 @@ constexpr const char* kUsage =
     "           [--dir DIR] [--verbose]\n"
     "  --seed N     the first seed (else TDFS_SEED, else one from the clock)\n"
     "  --count M    how many seeds from there on (1)\n"
-    "  --mutation   builds a fault in (README.md lists them): the run should fail\n"
+    "  --mutation   builds a fault in (--mutations lists them): the run should fail\n"
     "  --go-on      does not stop at the first seed that fails\n"
     "  --dir        where the machines' directories are made: a tmpfs (/dev/shm)\n"
-    "  --verbose    tells what happens, and lets the daemons log\n";
+    "  --verbose    tells what happens, and lets the daemons log\n"
+    "  --calls-from-ms N   also every call from that moment on\n";
 
 [[noreturn]] void advise(const std::string& wrong) {
     std::fprintf(stderr, "sim: %s\n%s", wrong.c_str(), kUsage);
@@ -58,9 +64,8 @@ Options parse(int argc, char** argv) {
         from_environment != nullptr
             ? number(from_environment)
             : static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) % 1'000'000'000;
-    const std::map<std::string, bool*> switches{{"--go-on", &options.go_on},
-                                                {"--twice", &options.twice},
-                                                {"--verbose", &options.settings.verbose}};
+    const std::map<std::string, bool*> switches{
+        {"--go-on", &options.go_on}, {"--twice", &options.twice}, {"--verbose", &options.settings.verbose}};
     for (int i = 1; i < argc; ++i) {
         const std::string name = argv[i];
         if (const auto it = switches.find(name); it != switches.end()) {
@@ -75,14 +80,24 @@ Options parse(int argc, char** argv) {
             options.settings.disk_trouble = false;
             continue;
         }
+        if (name == "--mutations") {
+            for (const char* mutation : kMutations) std::puts(mutation);
+            std::exit(0);
+        }
         if (i + 1 == argc) advise(name + " is not known, or needs a value");
         const char* const value = argv[++i];
         if (name == "--seed") {
             options.settings.seed = number(value);
+        } else if (name == "--calls-from-ms") {
+            options.settings.verbose = true;
+            options.settings.calls_from = number(value) * 1'000'000;
         } else if (name == "--count") {
             options.count = number(value);
         } else if (name == "--mutation") {
             options.settings.mutation = value;
+            if (std::find(kMutations.begin(), kMutations.end(), options.settings.mutation) == kMutations.end()) {
+                advise(options.settings.mutation + " is no mutation (--mutations lists them)");
+            }
         } else if (name == "--dir") {
             options.dir = value;
         } else {
@@ -95,6 +110,8 @@ Options parse(int argc, char** argv) {
 // In a process of its own: what is left of killed daemons goes with it.
 [[noreturn]] void run_one(const Settings& settings, const std::string& dir, int report) {
     ::umask(0);
+    ::mallopt(M_MMAP_THRESHOLD, 64 << 20);  // or each large buffer costs its pages anew
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
     auto world = std::make_unique<World>(settings);
     the_world = world.get();
     struct stat s {};
@@ -150,7 +167,8 @@ int run(Options options) {
     for (; done < options.count && (failures == 0 || options.go_on); ++done, ++options.settings.seed) {
         const auto trace = run_seed(options.settings, base + "/run");
         const bool repeats = !trace || !options.twice || run_seed(options.settings, base + "/run") == trace;
-        if (!repeats) std::printf("seed %llu does not repeat itself\n", static_cast<unsigned long long>(options.settings.seed));
+        if (!repeats)
+            std::printf("seed %llu does not repeat itself\n", static_cast<unsigned long long>(options.settings.seed));
         if (!trace || !repeats) ++failures;
         std::fflush(stdout);
     }
@@ -168,7 +186,8 @@ int run(Options options) {
 int main(int argc, char** argv) {
     // The same addresses in each run, so that what is ordered by them repeats itself.
     const int persona = ::personality(0xffffffff);
-    if (persona >= 0 && (persona & ADDR_NO_RANDOMIZE) == 0 && ::personality(static_cast<unsigned long>(persona) | ADDR_NO_RANDOMIZE) >= 0) {
+    if (persona >= 0 && (persona & ADDR_NO_RANDOMIZE) == 0 &&
+        ::personality(static_cast<unsigned long>(persona) | ADDR_NO_RANDOMIZE) >= 0) {
         ::execv("/proc/self/exe", argv);
     }
     return tdfs::sim::run(tdfs::sim::parse(argc, argv));

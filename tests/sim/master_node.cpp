@@ -60,15 +60,16 @@ void run_master(Cluster& cluster, Process& p) {
     PublisherOptions publisher_options;
     publisher_options.targets = options.slaves;
     publisher_options.name = p.name;
-    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options, [&](const std::string& reason) {
-        return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason);
-    });
+    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
+                        [&](const std::string& reason) {
+                            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason);
+                        });
     settler.start();
     publisher.start();
     {
         Housekeeper housekeeper([&] {
-            const Lsn floor = retention_floor(journal.oldest(), journal.tail(), publisher.slowest(),
-                                              {options.retain_bytes});
+            const Lsn floor =
+                retention_floor(journal.oldest(), journal.tail(), publisher.slowest(), {options.retain_bytes});
             const auto dropped = journal.drop_before(std::min(floor, settler.settled_lsn()));
             if (!dropped) spdlog::error("drop_before: {}", dropped.error().text());
             if (file_system.root_changed()) volume.note_content();

@@ -39,11 +39,11 @@ class Network {
     // -1 with errno.
     long send(int fd, ByteView bytes);
     long receive(int fd, std::span<std::byte> into);
-    void shut(int fd);                       // nothing more is sent
+    void shut(int fd);                         // nothing more is sent
     void closed(int fd, bool without_a_word);  // the descriptor goes; unknown ones are let be
 
     [[nodiscard]] bool knows(int fd) const { return ends_.contains(fd) || listeners_.contains(fd); }
-    [[nodiscard]] short ready(int fd) const;  // of POLLIN, POLLOUT, POLLERR
+    [[nodiscard]] short ready(int fd) const;         // of POLLIN, POLLOUT, POLLERR
     [[nodiscard]] std::uint64_t next_event() const;  // when something more arrives
 
   private:
@@ -53,10 +53,10 @@ class Network {
     };
     struct End {
         std::deque<Piece> arriving;
-        std::size_t queued = 0;      // bytes of it
-        bool finished = false;       // the other side sends no more
-        bool reset = false;          // ECONNRESET once what has arrived is read
-        bool open = true;            // has a descriptor
+        std::size_t queued = 0;  // bytes of it
+        bool finished = false;   // the other side sends no more
+        bool reset = false;      // ECONNRESET once what has arrived is read
+        bool open = true;        // has a descriptor
     };
     struct Connection {
         std::array<End, 2> ends;

@@ -16,8 +16,8 @@ constexpr std::size_t kStackBytes = 512 * 1024;
 constexpr std::size_t kGuardBytes = 4096;
 
 void* new_stack() {
-    void* const at = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const at =
+        ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     TDFS_INVARIANT(at != MAP_FAILED, "there is memory for a stack");
     TDFS_INVARIANT(::mprotect(at, kGuardBytes, PROT_NONE) == 0, "a stack's end can be guarded");
     return at;

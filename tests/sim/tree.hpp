@@ -16,9 +16,9 @@ struct Object {
     std::uint32_t uid = 0, gid = 0;
     std::uint64_t rdev = 0;
     std::int64_t mtime_ns = 0;
-    Bytes data;          // of a regular file
+    Bytes data;                      // of a regular file
     std::uint64_t sparse_bytes = 0;  // its size, where it is too large to be read
-    std::string target;  // of a symlink
+    std::string target;              // of a symlink
     std::map<std::string, Bytes> xattrs;
 
     [[nodiscard]] bool is_dir() const;

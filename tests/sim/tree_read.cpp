@@ -1,4 +1,6 @@
 // Reads a directory tree with plain system calls, as few as it takes.
+#include "tests/sim/tree_read.hpp"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +13,6 @@
 #include <vector>
 
 #include "proto/path.hpp"
-#include "tests/sim/tree_read.hpp"
 #include "tests/sim/world.hpp"
 
 namespace tdfs::sim {
@@ -70,8 +71,9 @@ struct Reader {
 std::shared_ptr<Object> read_object(const std::string& path, Follow follow) {
     const Quiet quiet;
     struct statx s {};
-    TDFS_INVARIANT(::statx(AT_FDCWD, path.c_str(), follow == Follow::kYes ? 0 : AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &s) == 0,
-                   "what a directory names can be looked at");
+    TDFS_INVARIANT(
+        ::statx(AT_FDCWD, path.c_str(), follow == Follow::kYes ? 0 : AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &s) == 0,
+        "what a directory names can be looked at");
     auto object = std::make_shared<Object>();
     object->ino = s.stx_ino;
     object->mode = s.stx_mode;
@@ -89,8 +91,8 @@ std::shared_ptr<Object> read_object(const std::string& path, Follow follow) {
         ::close(fd);
     } else if (S_ISLNK(s.stx_mode)) {
         object->target.resize(s.stx_size);
-        TDFS_INVARIANT(::readlink(path.c_str(), object->target.data(), s.stx_size) ==
-                           static_cast<ssize_t>(s.stx_size), "a symlink can be read");
+        TDFS_INVARIANT(::readlink(path.c_str(), object->target.data(), s.stx_size) == static_cast<ssize_t>(s.stx_size),
+                       "a symlink can be read");
     }
     read_xattrs(path, follow, *object);
     return object;

@@ -11,7 +11,7 @@ namespace tdfs::sim {
 
 namespace {
 constexpr std::uint64_t kMs = 1'000'000;
-constexpr std::size_t kNames = 7;        // in a directory
+constexpr std::size_t kNames = 7;  // in a directory
 constexpr std::size_t kMaxDepth = 3;
 constexpr std::uint64_t kMaxFileBytes = 24 * 1024;
 }  // namespace
@@ -156,8 +156,8 @@ void Workload::write() {
         how.append = random_.one_in(3);
         if (random_.one_in(6)) {
             constexpr std::array<int, 3> kModes{0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE};
-            static_cast<void>(fs_.fallocate(**file, kModes[random_.below(kModes.size())],
-                                            random_.below(kMaxFileBytes), random_.between(1, 5000), nullptr));
+            static_cast<void>(fs_.fallocate(**file, kModes[random_.below(kModes.size())], random_.below(kMaxFileBytes),
+                                            random_.between(1, 5000), nullptr));
         } else {
             static_cast<void>(fs_.write(**file, any_bytes(), random_.below(kMaxFileBytes / 2), how));
         }
@@ -201,7 +201,8 @@ void Workload::change_xattr() {
         static_cast<void>(fs_.remove_xattr(node, name));
     } else {
         const auto value = any_bytes();
-        static_cast<void>(fs_.set_xattr(node, name, ByteView(value).first(std::min<std::size_t>(value.size(), 100)), 0, false));
+        static_cast<void>(
+            fs_.set_xattr(node, name, ByteView(value).first(std::min<std::size_t>(value.size(), 100)), 0, false));
     }
 }
 

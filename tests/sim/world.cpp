@@ -29,6 +29,7 @@ void World::at_call(const char* what) {
     Process& p = *current();
     ++p.calls;
     scheduler.spend(call_ns);
+    if (settings.calls_from != 0 && scheduler.now() >= settings.calls_from) say("%s: %s", p.name.c_str(), what);
     scheduler.current()->last_call = what;
     note(what, scheduler.now());
     if (p.doom != Death::kNone) {

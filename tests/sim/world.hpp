@@ -19,8 +19,8 @@ enum class Death { kNone, kKilled, kPowerLost };
 
 // Which errors a process's disk gives until when.
 struct DiskTrouble {
-    std::uint64_t full_until = 0;      // ENOSPC to whatever takes space
-    std::uint64_t failing_until = 0;   // EIO to one in a few writes and syncs
+    std::uint64_t full_until = 0;     // ENOSPC to whatever takes space
+    std::uint64_t failing_until = 0;  // EIO to one in a few writes and syncs
 };
 
 // A machine with one daemon on it.
@@ -34,19 +34,20 @@ struct Process {
     Disk disk;
     std::string boot;  // changes when the power comes back
     bool alive = false;
-    Death death = Death::kNone;           // how the last run ended, for the director
-    Death doom = Death::kNone;            // what is to happen ...
-    std::uint64_t calls_to_doom = 0;      // ... at the so-manyth call from here on
+    Death death = Death::kNone;       // how the last run ended, for the director
+    Death doom = Death::kNone;        // what is to happen ...
+    std::uint64_t calls_to_doom = 0;  // ... at the so-manyth call from here on
     DiskTrouble trouble;
     std::uint64_t calls = 0;
 };
 
 struct Settings {
     std::uint64_t seed = 0;
-    std::string mutation;  // which fault is built in; empty: none
+    std::string mutation;      // which fault is built in; empty: none
     bool power = true;         // whether machines lose power
     bool disk_trouble = true;  // whether disks fill up and fail
     bool verbose = false;
+    std::uint64_t calls_from = 0;  // when each call is told, too; 0: never
 };
 
 // A file in memory. Its descriptor is the simulator's own.
@@ -66,15 +67,15 @@ struct World {
     Scheduler scheduler;
     Network network;
     std::vector<std::unique_ptr<Process>> processes;
-    std::unordered_map<int, std::uint64_t> events;          // eventfds and their counters
-    std::unordered_map<int, int> owner_of;                  // descriptor -> process
-    std::map<void*, Mapping> mappings;                      // of shared files
+    std::unordered_map<int, std::uint64_t> events;            // eventfds and their counters
+    std::unordered_map<int, int> owner_of;                    // descriptor -> process
+    std::map<void*, Mapping> mappings;                        // of shared files
     std::unordered_map<std::uint64_t, std::uint64_t> mtimes;  // by inode, in simulated time
     std::uint64_t first_ino = 0;
-    std::uint64_t call_ns = 2000;   // what one call takes
-    std::uint64_t yield_in = 8;     // one call in so many lets others go first
-    std::uint64_t trace = 0;        // hash over what happened, to tell runs apart
-    int quiet = 0;                  // not 0: the simulator itself calls
+    std::uint64_t call_ns = 2000;  // what one call takes
+    std::uint64_t yield_in = 8;    // one call in so many lets others go first
+    std::uint64_t trace = 0;       // hash over what happened, to tell runs apart
+    int quiet = 0;                 // not 0: the simulator itself calls
 
     [[nodiscard]] Process* current();
     [[nodiscard]] Process& process(int id) { return *processes[static_cast<std::size_t>(id)]; }

@@ -105,11 +105,11 @@ int rename_call(int from_dir, const char* from, int to_dir, const char* to, unsi
     return static_cast<int>(changing(
         "rename", to_dir, Needs::kNothing, [&] { return __real_renameat2(from_dir, from, to_dir, to, flags); },
         [&] {
+            if (moved == there) return;  // two names of one object: nothing happens
             const auto one = ino_of(from_dir), other = ino_of(to_dir);
             touch(one);
             touch(other);
             const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-            if (moved == there) return;
             std::vector<std::uint64_t> objects{moved};
             if (there != 0) objects.push_back(there);
             the_world->current()->disk.renamed({{one, from, exchange ? there : 0}, {other, to, moved}}, objects);
@@ -227,9 +227,12 @@ int __wrap_posix_fallocate(int fd, off_t offset, off_t length) {
 
 ssize_t __wrap_copy_file_range(int from, off_t* in, int to, off_t* out, size_t length, unsigned flags) {
     if (!simulated()) return __real_copy_file_range(from, in, to, out, length, flags);
+    ssize_t copied = 0;
     return changing(
-        "copy", to, Needs::kSpace, [&] { return __real_copy_file_range(from, in, to, out, length, flags); },
-        [&] { touch(ino_of(to)); });
+        "copy", to, Needs::kSpace, [&] { return copied = __real_copy_file_range(from, in, to, out, length, flags); },
+        [&] {
+            if (copied > 0) touch(ino_of(to));
+        });
 }
 
 int __wrap_mkdirat(int dir, const char* name, mode_t mode) {
@@ -248,8 +251,7 @@ int __wrap_mknodat(int dir, const char* name, mode_t mode, dev_t device) {
 int __wrap_symlinkat(const char* target, int dir, const char* name) {
     if (!simulated()) return __real_symlinkat(target, dir, name);
     return static_cast<int>(changing(
-        "symlink", dir, Needs::kSpace, [&] { return __real_symlinkat(target, dir, name); },
-        [&] { born(dir, name); }));
+        "symlink", dir, Needs::kSpace, [&] { return __real_symlinkat(target, dir, name); }, [&] { born(dir, name); }));
 }
 
 int __wrap_linkat(int from_dir, const char* from, int dir, const char* name, int flags) {
@@ -303,14 +305,14 @@ long __wrap_syscall(long number, ...) {
 
 int __wrap_fchmod(int fd, mode_t mode) {
     if (!simulated()) return __real_fchmod(fd, mode);
-    return static_cast<int>(
-        changing("chmod", fd, Needs::kNothing, [&] { return __real_fchmod(fd, mode); }, [] {}));
+    return static_cast<int>(changing(
+        "chmod", fd, Needs::kNothing, [&] { return __real_fchmod(fd, mode); }, [] {}));
 }
 
 int __wrap_chmod(const char* path, mode_t mode) {
     if (!simulated()) return __real_chmod(path, mode);
-    return static_cast<int>(
-        changing("chmod", fd_in(path), Needs::kNothing, [&] { return __real_chmod(path, mode); }, [] {}));
+    return static_cast<int>(changing(
+        "chmod", fd_in(path), Needs::kNothing, [&] { return __real_chmod(path, mode); }, [] {}));
 }
 
 int __wrap_fchownat(int dir, const char* name, uid_t uid, gid_t gid, int flags) {
@@ -333,8 +335,8 @@ int __wrap_utimensat(int dir, const char* name, const timespec* times, int flags
         const auto ino = ino_at(dir, name);
         touch(ino);
         if (times[1].tv_nsec == UTIME_NOW) return;
-        the_world->mtimes[ino] = static_cast<std::uint64_t>(times[1].tv_sec) * 1'000'000'000 +
-                                 static_cast<std::uint64_t>(times[1].tv_nsec);
+        the_world->mtimes[ino] =
+            static_cast<std::uint64_t>(times[1].tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(times[1].tv_nsec);
     };
     return static_cast<int>(changing(
         "utimens", dir, Needs::kNothing, [&] { return __real_utimensat(dir, name, times, flags); }, after));
@@ -355,8 +357,8 @@ int __wrap_setxattr(const char* path, const char* name, const void* value, size_
 
 int __wrap_fremovexattr(int fd, const char* name) {
     if (!simulated()) return __real_fremovexattr(fd, name);
-    return static_cast<int>(
-        changing("removexattr", fd, Needs::kNothing, [&] { return __real_fremovexattr(fd, name); }, [] {}));
+    return static_cast<int>(changing(
+        "removexattr", fd, Needs::kNothing, [&] { return __real_fremovexattr(fd, name); }, [] {}));
 }
 
 int __wrap_removexattr(const char* path, const char* name) {

@@ -12,19 +12,38 @@ using sim::the_world;
 
 using Done = Result<void, std::string>;
 
+#define TDFS_SIM_APPLY                                                                                              \
+    "_ZN4tdfs7Applier5applyERKSt7variantIJNS_12CreateRecordENS_10LinkRecordENS_12UnlinkRecordENS_11RmdirRecordENS_" \
+    "12RenameRecordENS_11WriteRecordENS_15FallocateRecordENS_15CopyRangeRecordENS_16AttributesRecordENS_"           \
+    "14SetXattrRecordENS_17RemoveXattrRecordENS_10SyncRecordEEENS_3LsnE"
+
 // NOLINTBEGIN(*-reserved-identifier): the linker's names
-void real_advance(AppliedState* state, Lsn end, std::uint64_t time) asm(
-    "__real__ZN4tdfs12AppliedState7advanceENS_3LsnEm");
-void wrap_advance(AppliedState* state, Lsn end, std::uint64_t time) asm(
-    "__wrap__ZN4tdfs12AppliedState7advanceENS_3LsnEm");
-void real_start(AppliedState* state, Lsn record, const StartedNote& note) asm(
-    "__real__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
-void wrap_start_note(AppliedState* state, Lsn record, const StartedNote& note) asm(
-    "__wrap__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
-Done real_reset(AppliedState* state, const AppliedPoint& at) asm(
-    "__real__ZN4tdfs12AppliedState5resetB5cxx11ERKNS_12AppliedPointE");
-Done wrap_reset(AppliedState* state, const AppliedPoint& at) asm(
-    "__wrap__ZN4tdfs12AppliedState5resetB5cxx11ERKNS_12AppliedPointE");
+void real_advance(AppliedState* state, Lsn end,
+                  std::uint64_t time) asm("__real__ZN4tdfs12AppliedState7advanceENS_3LsnEm");
+void wrap_advance(AppliedState* state, Lsn end,
+                  std::uint64_t time) asm("__wrap__ZN4tdfs12AppliedState7advanceENS_3LsnEm");
+Applied real_apply(Applier* applier, const Record& r, Lsn lsn) asm("__real_" TDFS_SIM_APPLY);
+Applied wrap_apply(Applier* applier, const Record& r, Lsn lsn) asm("__wrap_" TDFS_SIM_APPLY);
+void real_start(AppliedState* state, Lsn record,
+                const StartedNote& note) asm("__real__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
+Applied wrap_apply(Applier* applier, const Record& r, Lsn lsn) {
+    if (the_world->mutated("applied-before-effect")) {
+        auto* const state = the_cluster->node(the_world->current()->id).state;
+        const Lsn end = the_cluster->end_of_frame(lsn);
+        if (state != nullptr && state->point().lsn != end) {
+            the_cluster->applying(*state, end);
+            real_advance(state, end, 0);
+        }
+    }
+    return real_apply(applier, r, lsn);
+}
+
+void wrap_start_note(AppliedState* state, Lsn record,
+                     const StartedNote& note) asm("__wrap__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
+Done real_reset(AppliedState* state,
+                const AppliedPoint& at) asm("__real__ZN4tdfs12AppliedState5resetB5cxx11ERKNS_12AppliedPointE");
+Done wrap_reset(AppliedState* state,
+                const AppliedPoint& at) asm("__wrap__ZN4tdfs12AppliedState5resetB5cxx11ERKNS_12AppliedPointE");
 Done real_invalidate(AppliedState* state) asm("__real__ZN4tdfs12AppliedState10invalidateB5cxx11Ev");
 Done wrap_invalidate(AppliedState* state) asm("__wrap__ZN4tdfs12AppliedState10invalidateB5cxx11Ev");
 Done real_checkpoint(AppliedState* state, const AppliedPoint& at) asm(
@@ -35,15 +54,16 @@ Bytes real_encode_ack(const Ack& ack) asm("__real__ZN4tdfs6encodeERKNS_3AckE");
 Bytes wrap_encode_ack(const Ack& ack) asm("__wrap__ZN4tdfs6encodeERKNS_3AckE");
 Bytes real_encode_welcome(const Welcome& welcome) asm("__real__ZN4tdfs6encodeERKNS_7WelcomeE");
 Bytes wrap_encode_welcome(const Welcome& welcome) asm("__wrap__ZN4tdfs6encodeERKNS_7WelcomeE");
-void real_arm(InflightTable* table, std::uint32_t slot, Lsn lsn, std::uint32_t frame_bytes, std::uint64_t time) asm(
-    "__real__ZN4tdfs13InflightTable3armEjNS_3LsnEjm");
-void wrap_arm(InflightTable* table, std::uint32_t slot, Lsn lsn, std::uint32_t frame_bytes, std::uint64_t time) asm(
-    "__wrap__ZN4tdfs13InflightTable3armEjNS_3LsnEjm");
+void real_arm(InflightTable* table, std::uint32_t slot, Lsn lsn, std::uint32_t frame_bytes,
+              std::uint64_t time) asm("__real__ZN4tdfs13InflightTable3armEjNS_3LsnEjm");
+void wrap_arm(InflightTable* table, std::uint32_t slot, Lsn lsn, std::uint32_t frame_bytes,
+              std::uint64_t time) asm("__wrap__ZN4tdfs13InflightTable3armEjNS_3LsnEjm");
 VolumeId wrap_random_volume() asm("__wrap__ZN4tdfs8VolumeId6randomEv");
 Epoch wrap_random_epoch() asm("__wrap__ZN4tdfs12random_epochEv");
 // NOLINTEND(*-reserved-identifier)
 
 void wrap_advance(AppliedState* state, Lsn end, std::uint64_t time) {
+    if (the_world->mutated("applied-before-effect") && state->point().lsn == end) return;
     the_cluster->applying(*state, end);
     real_advance(state, end, time);
 }

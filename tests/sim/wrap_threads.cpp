@@ -96,7 +96,9 @@ extern "C" {
 
 int __real_pthread_mutex_lock(pthread_mutex_t* mutex);
 int __real_pthread_mutex_unlock(pthread_mutex_t* mutex);
+int __real_pthread_mutex_trylock(pthread_mutex_t* mutex);
 int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex);
+int __wrap_pthread_mutex_trylock(pthread_mutex_t* mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t* mutex);
 int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t* lock);
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t* lock);
@@ -114,6 +116,14 @@ ssize_t __wrap_write(int fd, const void* from, size_t bytes);
 int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex) {
     if (!simulated()) return __real_pthread_mutex_lock(mutex);
     the_world->at_call("lock");
+    take(mutex);
+    return 0;
+}
+
+int __wrap_pthread_mutex_trylock(pthread_mutex_t* mutex) {
+    if (!simulated()) return __real_pthread_mutex_trylock(mutex);
+    the_world->at_call("trylock");
+    if (locks().held[mutex]) return EBUSY;
     take(mutex);
     return 0;
 }
@@ -165,9 +175,8 @@ int __wrap_pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mu
 
 int __wrap_poll(pollfd* fds, nfds_t count, int timeout_ms) {
     the_world->at_call("poll");
-    const auto deadline = timeout_ms < 0
-                              ? kNever
-                              : the_world->scheduler.now() + static_cast<std::uint64_t>(timeout_ms) * 1'000'000;
+    const auto deadline =
+        timeout_ms < 0 ? kNever : the_world->scheduler.now() + static_cast<std::uint64_t>(timeout_ms) * 1'000'000;
     the_world->scheduler.block([=] { return poll_now(fds, count) != 0; }, deadline);
     return poll_now(fds, count);
 }
