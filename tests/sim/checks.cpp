@@ -1,5 +1,6 @@
 // What must hold: while it runs, after each power cut, and at the end.
 #include <algorithm>
+#include <utility>
 
 #include "common/journal/segment.hpp"
 #include "proto/path.hpp"
@@ -63,11 +64,12 @@ void Cluster::applying(AppliedState& state, Lsn end) {
     slave.state = &state;
     const Lsn before = state.point().lsn;
     world_.note("applied", end.bytes());
-    pull();
+    if (end > history_.end()) pull();
     const auto* const frame = history_.at(before);
     if (frame == nullptr || frame->end != end) {
         world_.fail(p.name + " goes from " + number(before) + " to " + number(end) + ", which is no frame of history");
     }
+    goes_on(slave, before);
     if (!slave.applied || slave.applied->at != before) {
         world_.fail(p.name + " goes on at " + number(before) + ", its tree is not known to be there");
     }
@@ -96,6 +98,7 @@ void Cluster::resynced(Lsn at) {
 
 void Cluster::resync_begins() {
     Node& slave = node(world_.scheduler.current()->process);
+    slave.before_cut.reset();
     slave.applied.reset();
     slave.said_durable = Lsn();
     slave.checkpoint.reset();
@@ -104,6 +107,7 @@ void Cluster::resync_begins() {
 void Cluster::acknowledges(const Ack& ack) {
     Node& slave = node(world_.scheduler.current()->process);
     if (ack.received == Lsn()) return;
+    goes_on(slave, ack.applied);
     if (ack.applied > ack.received || ack.durable > ack.received) world_.fail("an acknowledgement is out of order");
     slave.said_durable = std::max(slave.said_durable, ack.durable);
 }
@@ -126,9 +130,14 @@ void Cluster::power_cut(Process& p) {
     if (p.id == 0) return check_fsynced(p);
     check_spool(p, n);
     check_checkpoint(p, n);
-    n.applied.reset();
     n.said_durable = Lsn();
     n.checkpoint.reset();
+    n.before_cut = std::exchange(n.applied, std::nullopt);
+}
+
+void Cluster::goes_on(Node& slave, Lsn at) {
+    if (slave.applied || !slave.before_cut || slave.before_cut->at != at) return;
+    slave.applied = std::exchange(slave.before_cut, std::nullopt);
 }
 
 // What stood in `was` and was not changed since must stand in the directory now.
@@ -155,6 +164,13 @@ void Cluster::check_fsynced(const Process& master) {
     const auto files = std::move(synced_);
     synced_.clear();
     for (const auto& file : files) {
+        // What was under way is not in the journal and may have been done.
+        const Object* const object = master_.tree.find(file.path);
+        if (std::any_of(busy_.begin(), busy_.end(), [&](const std::string& busy) {
+                return is_within(file.path, busy) || (object != nullptr && master_.tree.find(busy) == object);
+            })) {
+            continue;
+        }
         const auto was = history_.cursor_at(file.since);
         untouched(master, was.tree, file.since, file.path, "fsync returned");
     }

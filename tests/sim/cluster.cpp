@@ -132,7 +132,7 @@ void Cluster::bring_fault() {
         case 8:
             if (!world_.settings.disk_trouble) break;
             world_.say("%s has a full disk", p.name.c_str());
-            p.trouble.full_until = now + random_.between(1, 800) * kMs;
+            p.full_until = now + random_.between(1, 800) * kMs;
             break;
         default:
             if (random_.one_in(2)) {
@@ -149,7 +149,7 @@ void Cluster::heal() {
     for (auto& node : nodes_) {
         Process& p = world_.process(node.id);
         p.doom = Death::kNone;
-        p.trouble = {};
+        p.full_until = 0;
         node.stop_asked = false;
         if (node.id == 0) continue;
         auto& quality = world_.network.quality(node.id);

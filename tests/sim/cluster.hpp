@@ -24,8 +24,10 @@ struct Node {
     // A slave's: what it is, and what it has said.
     AppliedState* state = nullptr;           // of this run, once it has moved
     std::optional<History::Cursor> applied;  // the tree it must have now
-    Lsn said_durable;                        // to the master
-    std::optional<Lsn> checkpoint;           // what is applied up to there is said to be on the disk
+    std::optional<History::Cursor>
+        before_cut;                 // the same before a power cut: it had stopped in order if it goes on there
+    Lsn said_durable;               // to the master
+    std::optional<Lsn> checkpoint;  // what is applied up to there is said to be on the disk
 };
 
 // A file whose fsync, and that of all directories above it, returned.
@@ -55,6 +57,9 @@ class Cluster {
     void master_opened(Lsn first, Lsn tail);  // recovery is through; `first`: of the epoch
     void operation_done();                    // nothing is under way
     void synced(const std::string& path);
+    // Paths that the operation under way may be about; begin_operation() forgets those of the last one.
+    void begin_operation() { busy_.clear(); }
+    void works_on(const std::string& path) { busy_.push_back(path); }
     [[nodiscard]] const Tree& tree() const { return master_.tree; }
     [[nodiscard]] bool wants_work() const { return working_; }
 
@@ -70,6 +75,7 @@ class Cluster {
     void start(Node& node);
     void look_after();  // those that ended, and those that are to start
     void power_cut(Process& p);
+    static void goes_on(Node& slave, Lsn at);
     void check_fsynced(const Process& master);
     void check_checkpoint(const Process& slave, Node& node);
     void check_spool(const Process& slave, const Node& node);
@@ -90,6 +96,7 @@ class Cluster {
     std::optional<Lsn> epoch_first_;
     std::vector<Node> nodes_;
     std::vector<SyncedFile> synced_;
+    std::vector<std::string> busy_;
     bool working_ = true;
     std::uint64_t retain_bytes_;
     std::uint64_t faults_ = 0;

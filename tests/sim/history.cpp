@@ -28,6 +28,18 @@ std::vector<Lsn> segments(const std::string& dir) {
     return found;
 }
 
+// One step of reading along the journal: whether there is anything that pull() would find at `at`.
+bool is_news(const std::string& dir, Lsn at, Lsn segment) {
+    struct stat s {};
+    if (at != segment && ::stat((dir + "/" + segment_name(at)).c_str(), &s) == 0) return true;
+    const int fd = ::open((dir + "/" + segment_name(segment)).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return true;  // dropped meanwhile: look at all
+    std::uint32_t magic = 0;
+    const auto got = ::pread(fd, &magic, sizeof magic, static_cast<off_t>(at - segment));
+    ::close(fd);
+    return got == sizeof magic && magic != 0;
+}
+
 Bytes content(const std::string& path, std::uint64_t from) {
     Bytes bytes;
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -87,7 +99,10 @@ void History::begin(Lsn first, Tree base) {
 }
 
 std::string History::pull(const std::string& dir) {
+    const Quiet quiet;
     std::string wrong;
+    if (segment_ <= end_ && !is_news(dir, end_, segment_)) return wrong;
+    for (const Lsn first : segments(dir)) segment_ = first <= end_ ? first : segment_;
     end_ = scan_frames(dir, end_, [&](const FrameView& frame) {
         Frame mine{frame.header.lsn, frame.header.lsn + frame.bytes.size(), {}};
         if (frame.header.kind == FrameKind::kRecord) {

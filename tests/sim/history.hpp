@@ -47,6 +47,7 @@ class History {
     std::deque<Frame> frames_;
     std::map<Lsn, Tree> bases_;
     Lsn end_;
+    Lsn segment_;  // where end_ lay when it was read last
 };
 
 }  // namespace tdfs::sim

@@ -8,6 +8,7 @@ namespace tdfs::sim {
 inline constexpr std::array kMutations{
     "applied-before-effect",      // a slave's position moves before the record's effect (wrap_promises.cpp)
     "checkpoint-before-syncfs",   // a slave calls its tree durable without syncing it (wrap_files.cpp)
+    "clean-stop-before-syncfs",   // a master stops in order without syncing its directory (wrap_files.cpp)
     "directory-sync-forgotten",   // names in the state directories are not made durable (wrap_files.cpp)
     "durable-before-fsync",       // journal and spool are called durable without a sync (wrap_files.cpp)
     "fsync-of-a-file-forgotten",  // fsync through the mount syncs nothing (wrap_files.cpp)

@@ -65,6 +65,7 @@ void Workload::pause() {
 }
 
 void Workload::one() {
+    cluster_.begin_operation();
     switch (random_.below(16)) {
         case 0:
         case 1:
@@ -99,7 +100,10 @@ std::string Workload::any_path(bool (Object::*is)() const) {
     for (const auto& [path, object] : cluster_.tree().objects()) {
         if ((object.get()->*is)() && !is_within(path, kStateName)) fit.push_back(&path);
     }
-    return fit.empty() ? std::string() : *fit[random_.below(fit.size())];
+    if (fit.empty()) return "";
+    const std::string path = *fit[random_.below(fit.size())];
+    if (!path.empty()) cluster_.works_on(path);
+    return path;
 }
 
 std::string Workload::any_name() {
@@ -107,7 +111,9 @@ std::string Workload::any_name() {
     do {
         dir = any_path(&Object::is_dir);
     } while (static_cast<std::size_t>(std::count(dir.begin(), dir.end(), '/')) >= kMaxDepth);
-    return join(dir, std::string(1, static_cast<char>('a' + random_.below(kNames))));
+    const auto path = join(dir, std::string(1, static_cast<char>('a' + random_.below(kNames))));
+    cluster_.works_on(path);
+    return path;
 }
 
 Bytes Workload::any_bytes() {

@@ -17,12 +17,6 @@ namespace tdfs::sim {
 
 enum class Death { kNone, kKilled, kPowerLost };
 
-// Which errors a process's disk gives until when.
-struct DiskTrouble {
-    std::uint64_t full_until = 0;     // ENOSPC to whatever takes space
-    std::uint64_t failing_until = 0;  // EIO to one in a few writes and syncs
-};
-
 // A machine with one daemon on it.
 struct Process {
     Process(int number, std::string called, std::string directory, Random random)
@@ -37,7 +31,7 @@ struct Process {
     Death death = Death::kNone;       // how the last run ended, for the director
     Death doom = Death::kNone;        // what is to happen ...
     std::uint64_t calls_to_doom = 0;  // ... at the so-manyth call from here on
-    DiskTrouble trouble;
+    std::uint64_t full_until = 0;     // ENOSPC to whatever takes space
     std::uint64_t calls = 0;
 };
 
@@ -45,7 +39,7 @@ struct Settings {
     std::uint64_t seed = 0;
     std::string mutation;      // which fault is built in; empty: none
     bool power = true;         // whether machines lose power
-    bool disk_trouble = true;  // whether disks fill up and fail
+    bool disk_trouble = true;  // whether disks fill up
     bool verbose = false;
     std::uint64_t calls_from = 0;  // when each call is told, too; 0: never
 };

@@ -61,12 +61,8 @@ long changing(const char* what, int fd, Needs needs, const Real& real, const Aft
     check_inside(path_of(fd));
     const bool last = world.is_last_call();
     if (last && world.random.one_in(2)) world.die(p);
-    if (needs == Needs::kSpace && world.scheduler.now() < p.trouble.full_until) {
+    if (needs == Needs::kSpace && world.scheduler.now() < p.full_until) {
         errno = ENOSPC;
-        return -1;
-    }
-    if (world.scheduler.now() < p.trouble.failing_until && world.random.one_in(8)) {
-        errno = EIO;
         return -1;
     }
     const long result = real();
@@ -179,7 +175,8 @@ int __wrap_close(int fd) {
 
 ssize_t __wrap_pwrite(int fd, const void* from, size_t bytes, off_t offset) {
     if (!simulated()) return __real_pwrite(fd, from, bytes, offset);
-    const auto needs = is_segment(fd) ? Needs::kNothing : Needs::kSpace;  // a segment's space is held
+    const bool is_full = the_world->scheduler.now() < the_world->current()->full_until;
+    const auto needs = !is_full || is_segment(fd) ? Needs::kNothing : Needs::kSpace;  // a segment's space is held
     return changing(
         "write", fd, needs,
         [&] { return __real_pwrite(fd, from, within_life(static_cast<std::uint64_t>(offset), bytes), offset); },
@@ -370,14 +367,14 @@ int __wrap_removexattr(const char* path, const char* name) {
 int __wrap_fsync(int fd) {
     if (!simulated()) return __real_fsync(fd);
     const Process& p = *the_world->current();
-    const bool is_tree = path_of(fd).find("/.tdfs") == std::string::npos;
+    const auto is_tree = [fd] { return path_of(fd).find("/.tdfs") == std::string::npos; };
     return static_cast<int>(changing(
         "fsync", fd, Needs::kNothing, [] { return 0; },
         [&] {
             struct stat s {};
             if (::fstat(fd, &s) != 0) return;
-            if (the_world->mutated("fsync-of-a-file-forgotten") && is_tree && S_ISREG(s.st_mode)) return;
-            if (the_world->mutated("directory-sync-forgotten") && S_ISDIR(s.st_mode) && !is_tree) return;
+            if (the_world->mutated("fsync-of-a-file-forgotten") && S_ISREG(s.st_mode) && is_tree()) return;
+            if (the_world->mutated("directory-sync-forgotten") && S_ISDIR(s.st_mode) && !is_tree()) return;
             Disk& disk = the_world->process(p.id).disk;
             S_ISDIR(s.st_mode) ? disk.sync_directory(fd) : disk.sync_file(fd);
         }));
@@ -391,7 +388,8 @@ int __wrap_fdatasync(int fd) {
 
 int __wrap_syncfs(int fd) {
     if (!simulated()) return __real_syncfs(fd);
-    if (the_world->mutated("checkpoint-before-syncfs")) return 0;
+    const bool is_master = the_world->current()->id == 0;
+    if (the_world->mutated(is_master ? "clean-stop-before-syncfs" : "checkpoint-before-syncfs")) return 0;
     return static_cast<int>(changing(
         "syncfs", fd, Needs::kNothing, [] { return 0; }, [] { the_world->current()->disk.sync_all(); }));
 }
