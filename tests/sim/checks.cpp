@@ -144,16 +144,19 @@ void Cluster::goes_on(Node& slave, Lsn at) {
 void Cluster::untouched(const Process& p, const Tree& was, Lsn since, const std::string& only,
                         const std::string& promise) {
     const Tree now = Tree::read(p.dir, false);
-    const auto paths = history_.touched_since(since);
+    const auto touched = history_.touched_since(since);
     std::vector<const Object*> changed;
-    for (const auto& path : paths) changed.push_back(was.find(path));
+    for (const auto& [path, moved] : touched) {
+        changed.push_back(was.find(path));
+        if (!moved) continue;
+        // Whatever other names it has: it may have been changed by its new path.
+        for (const auto& [below, object] : was.objects()) {
+            if (is_within(below, path)) changed.push_back(object.get());
+        }
+    }
     for (const auto& [path, object] : was.objects()) {
         if (!object->is_regular() || is_within(path, kStateName) || (!only.empty() && path != only)) continue;
         if (std::find(changed.begin(), changed.end(), object.get()) != changed.end()) continue;
-        const std::string name = path;
-        if (std::any_of(paths.begin(), paths.end(), [&](const auto& t) { return !t.empty() && is_within(name, t); })) {
-            continue;
-        }
         const Object* const found = now.find(path);
         if (found == nullptr) world_.fail(promise + ", but after a power cut there is no " + path);
         if (found->data != object->data) world_.fail(promise + ", but after a power cut other content is in " + path);

@@ -55,10 +55,10 @@ Bytes content(const std::string& path, std::uint64_t from) {
 }
 
 struct Paths {
-    std::vector<std::string>& out;
-    void add(std::string_view path) const { out.emplace_back(path); }
+    std::vector<History::Touched>& out;
+    void add(std::string_view path, bool moved = false) const { out.push_back({std::string(path), moved}); }
     void operator()(const LinkRecord& r) const { add(r.path), add(r.new_path); }
-    void operator()(const RenameRecord& r) const { add(r.path), add(r.new_path); }
+    void operator()(const RenameRecord& r) const { add(r.path, true), add(r.new_path, true); }
     void operator()(const SyncRecord&) const {}
     template <class R>
     void operator()(const R& r) const {
@@ -102,7 +102,6 @@ std::string History::pull(const std::string& dir) {
     const Quiet quiet;
     std::string wrong;
     if (segment_ <= end_ && !is_news(dir, end_, segment_)) return wrong;
-    for (const Lsn first : segments(dir)) segment_ = first <= end_ ? first : segment_;
     end_ = scan_frames(dir, end_, [&](const FrameView& frame) {
         Frame mine{frame.header.lsn, frame.header.lsn + frame.bytes.size(), {}};
         if (frame.header.kind == FrameKind::kRecord) {
@@ -116,6 +115,7 @@ std::string History::pull(const std::string& dir) {
         }
         frames_.push_back(std::move(mine));
     });
+    for (const Lsn first : segments(dir)) segment_ = first <= end_ ? first : segment_;
     return wrong;
 }
 
@@ -148,8 +148,8 @@ History::Cursor History::cursor_at(Lsn at) const {
     return cursor;
 }
 
-std::vector<std::string> History::touched_since(Lsn from) const {
-    std::vector<std::string> paths;
+std::vector<History::Touched> History::touched_since(Lsn from) const {
+    std::vector<Touched> paths;
     auto it = std::lower_bound(frames_.begin(), frames_.end(), from,
                                [](const Frame& frame, Lsn lsn) { return frame.begin < lsn; });
     for (; it != frames_.end(); ++it) {

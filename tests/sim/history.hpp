@@ -40,8 +40,12 @@ class History {
     [[nodiscard]] const Frame* at(Lsn begin) const;  // null: no frame begins there
     [[nodiscard]] std::string advance(Cursor& cursor, Lsn to) const;
     [[nodiscard]] Cursor cursor_at(Lsn at) const;
-    // The paths that records from `from` on name.
-    [[nodiscard]] std::vector<std::string> touched_since(Lsn from) const;
+    // The paths that records from `from` on name. `moved`: and what is beneath has another path since.
+    struct Touched {
+        std::string path;
+        bool moved = false;
+    };
+    [[nodiscard]] std::vector<Touched> touched_since(Lsn from) const;
 
   private:
     std::deque<Frame> frames_;
