@@ -21,6 +21,7 @@
 #include "common/stream/publisher.hpp"
 #include "master/mount.hpp"
 #include "master/options.hpp"
+#include "master/responder.hpp"
 #include "master/retention.hpp"
 #include "master/service.hpp"
 #include "master/settle_restart.hpp"
@@ -36,38 +37,6 @@ int complain(const std::string& text, int status) {
     std::cerr << "tdfs: " << text << "\n";
     return status;
 }
-
-// Holds all writers by the tree's lock: every operation has it shared from before reserve() until after commit().
-class TreeHold : public WriterHold {
-  public:
-    TreeHold(Locks& locks, Journal& journal) : locks_(locks), journal_(journal) {}
-    Lsn hold() override {
-        locks_.tree.lock();
-        return journal_.tail();
-    }
-    void release() override { locks_.tree.unlock(); }
-
-  private:
-    Locks& locks_;
-    Journal& journal_;
-};
-
-// One slave's resync, as the publisher drives it. One that holds the writers keeps others from doing so.
-class Responder : public ResyncResponder {
-  public:
-    Responder(const Volume& volume, Journal& journal, WriterHold& writers, const std::string& reason, bool full)
-        : source_(volume.root(), journal, volume.epoch(), writers, reason, full) {}
-    Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
-        return source_.receive(kind, payload);
-    }
-    bool produce(Bytes& out) override { return source_.produce(out); }
-    [[nodiscard]] std::optional<Position> finished() const override { return source_.finished(); }
-    [[nodiscard]] bool full() const override { return source_.full(); }
-    [[nodiscard]] double hold_ms() const override { return source_.hold_ms(); }
-
-  private:
-    ResyncSource source_;
-};
 
 // Inspections of one slave, as its session drives them.
 class InspectSide : public InspectResponder {
@@ -160,7 +129,7 @@ int run(const MasterOptions& options) {
     Publisher publisher(
         journal, {identity.volume, identity.history}, publisher_options,
         [&](const std::string& reason, bool full) {
-            return std::make_unique<Responder>(volume, journal, hold, reason, full);
+            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason, full);
         },
         [&] {
             return std::make_unique<InspectSide>(InspectSourceParts{

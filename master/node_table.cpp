@@ -95,13 +95,17 @@ void NodeTable::drop_if_unused(Node* node) {
         if (found != by_ino_.end() && found->second == node) by_ino_.erase(found);
         orphans_.erase(node);
         if (node->dir_lru) dir_lru_.erase(*node->dir_lru);
-        // Every link pinned its parent. Only files have several, so the walk up follows the last one.
+        // Every link pinned its parent. Only files have several, so the walk up follows the last one. That one's pin stays
+        // until the others are through: it may be an ancestor of theirs, and must not go with them.
         Node* up = nullptr;
-        for (Link& link : node->links) {
-            --link.parent->pins;
-            if (up != nullptr && up != link.parent) drop_if_unused(up);
-            up = link.parent;
+        for (std::size_t i = 0; i < node->links.size(); ++i) {
+            if (up != nullptr) {
+                --up->pins;
+                drop_if_unused(up);
+            }
+            up = node->links[i].parent;
         }
+        if (up != nullptr) --up->pins;
         delete node;
         --count_;
         if (up == nullptr) return;

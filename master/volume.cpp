@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -183,6 +184,8 @@ Result<void, std::string> Volume::close() {
     if (auto closed = journal_->close(); !closed) {
         return Text("the journal of " + directory_ + " could not be closed: " + closed.error().text());
     }
+    // Or the next start, after a power loss right now, would take the directory for what the journal says.
+    if (::syncfs(root()) != 0) return Text(directory_ + " could not be made durable: " + Errno::last().text());
     Identity identity = state_->identity();
     identity.clean_stop = true;
     return state_->save(identity);

@@ -94,10 +94,11 @@ Result<void, std::string> Replica::look_back() {
 
     if (!identity_.volume.valid()) {
         mode_ = Mode::kFresh;
-    } else if (identity_.resyncing && !identity_.unsure) {
+    } else if (identity_.resyncing && !identity_.unsure && (same_boot || identity_.clean_stop)) {
         mode_ = Mode::kResyncing;
     } else {
-        damage_ = identity_.resyncing ? "what was found damaged before is not compared yet" : damage_found(same_boot);
+        damage_ = identity_.resyncing && identity_.unsure ? "what was found damaged before is not compared yet"
+                                                          : damage_found(same_boot);
         mode_ = damage_.empty() ? Mode::kRunning : Mode::kDamaged;
     }
     if (mode_ == Mode::kDamaged) spdlog::warn("resync needed: {}", damage_);

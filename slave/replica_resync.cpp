@@ -70,7 +70,12 @@ std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const
             return brake_->admit_removal(path, objects) ? std::string() : brake_->text();
         };
     }
-    auto sink = std::make_shared<ResyncSink>(root_, start, std::move(may_remove));
+    ResyncStart how = start;
+    {
+        const std::lock_guard lock(mutex_);
+        how.full = resync_full_;
+    }
+    auto sink = std::make_shared<ResyncSink>(root_, how, std::move(may_remove));
     {
         const std::lock_guard lock(mutex_);
         sink_ = sink;
@@ -92,16 +97,23 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
         mode_ = Mode::kResyncing;
         ++resyncs_;
         resync_reason_ = start.reason;
-        resync_full_ = start.full;
         resync_error_.clear();
         sink_.reset();
     }
     auto saved = change_identity([&](Identity& identity) {
+        // A master that begins an epoch may have lost contents, and kept their sizes and times, that came here in the last.
+        const bool other_epoch =
+            !identity.history.empty() && identity.history.back().epoch != hello.history.back().epoch;
+        identity.unsure = identity.unsure || start.full || (identity.volume.valid() && other_epoch);
         identity.volume = hello.volume;
+        identity.history = hello.history;
         identity.resyncing = true;
-        identity.unsure = identity.unsure || start.full;
     });
     if (!saved) return saved;
+    {
+        const std::lock_guard lock(mutex_);
+        resync_full_ = start.full || identity_.unsure;
+    }
     if (auto done = applied_->invalidate(); !done) return done;
     healer_.clear();
     // It is of no use any more, and the resync may need the space.

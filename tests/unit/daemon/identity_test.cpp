@@ -18,6 +18,7 @@ StoredIdentity sample() {
     identity.clean_stop = true;
     identity.boot = "boot \"\xff\" id";
     identity.resyncing = true;
+    identity.unsure = true;
     identity.resync_end = Lsn(1ULL << 60);
     stored.marked = true;
     return stored;
@@ -43,6 +44,7 @@ TEST_CASE("an identity comes back from its text as it went in") {
     CHECK(back->identity.clean_stop);
     CHECK(back->identity.boot == "0a1b");
     CHECK(back->identity.resyncing);
+    CHECK(back->identity.unsure);
     CHECK(back->identity.resync_end == stored.identity.resync_end);
     CHECK(back->marked);
 }

@@ -97,3 +97,17 @@ TEST_CASE("a path that would not fit a record is refused") {
     CHECK(t.nodes.path(at));
     CHECK(t.nodes.path(at, name).error() == Errno(ENAMETOOLONG));
 }
+
+TEST_CASE("a file goes with its directories, also when one of its names stands in a directory above the other's") {
+    Table t;
+    Node* const a = t.make_dir(t.nodes.root(), "a");
+    Node* const b = t.make_dir(a, "b");
+    Node* const f = t.make_file(b, "f");
+    t.nodes.add_link(f, a, "f");
+    CHECK(t.nodes.size() == 3);
+    t.nodes.forget(a, 1);
+    t.nodes.forget(b, 1);
+    CHECK(t.nodes.size() == 3);
+    t.nodes.forget(f, 1);
+    CHECK(t.nodes.size() == 0);
+}

@@ -285,6 +285,32 @@ TEST_CASE("after a power loss a resync is needed, whatever happens before it") {
     CHECK(tree_differences(w.want, w.root) == "");
 }
 
+TEST_CASE("after a power loss on either side contents are compared, whatever sizes and times say") {
+    World w;
+    w.resync();
+    CHECK_FALSE(w.replica->status().resync_full);
+    const auto mtime = stat_at(w.root_fd.get(), "old").value().mtime_ns;
+    put(w.root + "/old", "from befora");
+    REQUIRE(set_mtime_at(w.root_fd.get(), "old", mtime));
+    SECTION("here") {
+        w.kill();
+        w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+        w.start();
+    }
+    SECTION("at the master") { w.hello.history.push_back({Epoch(0x2222), Lsn(kStart)}); }
+    SECTION("at the master, with the resync cut off and the slave killed") {
+        w.hello.history.push_back({Epoch(0x2222), Lsn(kStart)});
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        w.kill();
+        w.start();
+    }
+    w.resync();
+    CHECK(w.replica->status().resync_full);
+    CHECK(tree_differences(w.want, w.root) == "");
+    w.resync();
+    CHECK_FALSE(w.replica->status().resync_full);
+}
+
 TEST_CASE("a resync that was cut off is not forgotten") {
     World w;
     w.resync();

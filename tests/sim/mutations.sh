@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds each known fault into the simulated daemons (README.md) and wants to see it found. Prints at which seed.
+# usage: mutations.sh SIM [SEEDS]
+set -euo pipefail
+sim=${1:?"usage: mutations.sh SIM [SEEDS]"}
+seeds=${2:-10000}
+
+status=0
+for mutation in $("$sim" --mutations); do
+    if out=$("$sim" --mutation "$mutation" --seed 1 --count "$seeds" --no-disk-trouble); then
+        echo "$mutation: NOT FOUND in $seeds seeds"
+        status=1
+    elif found=$(grep -m 1 '^seed .* failed' <<<"$out"); then
+        echo "$mutation: $found"
+    else # the simulator itself did not run
+        echo "$mutation: $out"
+        status=1
+    fi
+done
+exit $status
