@@ -26,21 +26,28 @@ class SinkRequester : public ResyncRequester {
     SinkRequester(std::shared_ptr<ResyncSink> sink, const Brake& brake, Tell tell)
         : sink_(std::move(sink)), brake_(brake), tell_(std::move(tell)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
-        if (brake_.paused()) return {};
+        if (is_held()) return {};
         return sink_->receive(kind, payload);
     }
-    bool produce(Bytes& out) override { return !brake_.paused() && sink_->produce(out); }
+    bool produce(Bytes& out) override { return !is_held() && sink_->produce(out); }
     [[nodiscard]] std::string failed() const override {
-        auto why = brake_.text();
-        if (why.empty()) why = sink_->failed();
+        auto why = held_.empty() ? sink_->failed() : held_;
         if (!why.empty()) tell_(why);
         return why;
     }
 
   private:
+    // For good: an answer that was not taken in does not come again, so this try has to end, even if somebody resumes
+    // meanwhile.
+    bool is_held() {
+        if (held_.empty()) held_ = brake_.text();
+        return !held_.empty();
+    }
+
     std::shared_ptr<ResyncSink> sink_;
     const Brake& brake_;
     Tell tell_;
+    std::string held_;
 };
 
 // For a resync that could not even begin.
@@ -58,7 +65,7 @@ class FailedRequester : public ResyncRequester {
 }  // namespace
 
 std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const ResyncStart& start) {
-    if (brake_->paused()) return std::make_unique<FailedRequester>(brake_->text());
+    if (auto held = brake_->text(); !held.empty()) return std::make_unique<FailedRequester>(std::move(held));
     if (auto begun = begin_resync(hello, start); !begun) {
         spdlog::error("resync cannot begin: {}", begun.error());
         resync_failed(begun.error());

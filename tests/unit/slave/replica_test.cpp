@@ -242,6 +242,21 @@ TEST_CASE("a paused replica receives and applies nothing, and no resync changes 
     CHECK(exists(w.root + "/a"));
 }
 
+// An answer that came meanwhile was not taken in, and nobody would send it again.
+TEST_CASE("a try of a resync that met a pause ends, even if it is resumed at once") {
+    World w;
+    const auto requester = w.replica->start_resync(w.hello, ResyncStart{"test", false, Lsn(kStart)});
+    REQUIRE(requester);
+    REQUIRE(requester->failed() == "");
+    need(w.replica->pause());
+    Bytes questions;
+    CHECK_FALSE(requester->produce(questions));
+    need(w.replica->resume_applying());
+    CHECK_THAT(requester->failed(), Catch::Matchers::ContainsSubstring("paused"));
+    w.resync();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+}
+
 TEST_CASE("a new epoch is taken over with the resume that tells of it") {
     World w;
     w.resync();
