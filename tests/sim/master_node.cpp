@@ -64,12 +64,12 @@ void run_master(Cluster& cluster, Process& p) {
     PublisherOptions publisher_options;
     publisher_options.targets = options.slaves;
     publisher_options.name = p.name;
-    Publisher publisher(
-        journal, {identity.volume, identity.history}, publisher_options,
-        [&](const std::string& reason, bool full) {
-            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason, full);
-        },
-        {});
+    Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
+                        [&](const std::string& reason, bool full) {
+                            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason,
+                                                               full);
+                        },
+                        {});
     settler.start();
     publisher.start();
     {
