@@ -61,9 +61,10 @@ Result<void, std::string> Volume::check_places(const MasterOptions& options) {
         if (!find_stale_mount(place)) continue;
         spdlog::info("mount place=\"{}\": its daemon is gone, taken over", place);
         if (::umount2(place.c_str(), MNT_DETACH) != 0) {
-            std::string why = Errno::last().text();
-            why.append(" (try: umount -l ").append(place).append(")");
-            return Text("cannot unmount " + place + ", whose daemon is gone: " + why);
+            std::string text("cannot unmount ");
+            text.append(place).append(", whose daemon is gone: ").append(Errno::last().text());
+            text.append(" (try: umount -l ").append(place).append(")");
+            return Text(std::move(text));
         }
     }
     auto directory = canonical_path(options.directory);

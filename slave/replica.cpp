@@ -200,19 +200,19 @@ Epoch Replica::epoch_of(Lsn lsn) const {
 }
 
 Replica::Shown Replica::shown() const {
-    auto held = brake_->text();
+    const auto held = brake_->text();
     switch (mode_) {
         case Mode::kFresh:
-            return {ReplicaState::kFresh, std::move(held)};
+            return {ReplicaState::kFresh, held};
         case Mode::kResyncing:
-            return {ReplicaState::kResyncing, held.empty() ? resync_error_ : std::move(held)};
+            return {ReplicaState::kResyncing, held.empty() ? resync_error_ : held};
         case Mode::kDamaged:
             return {ReplicaState::kDamaged, held.empty() ? damage_ : damage_ + "; " + held};
         case Mode::kRunning:
             break;
     }
     auto replay = replayer_->status();
-    if (!held.empty() && replay.state != ReplayStatus::State::kDamaged) return {ReplicaState::kPaused, std::move(held)};
+    if (!held.empty() && replay.state != ReplayStatus::State::kDamaged) return {ReplicaState::kPaused, held};
     switch (replay.state) {
         case ReplayStatus::State::kStalled:
             return {ReplicaState::kStalled, std::move(replay.error)};
