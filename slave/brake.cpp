@@ -151,8 +151,8 @@ bool Brake::admit(const Record& r, Lsn lsn, std::uint64_t time_ns, const std::fu
     auto what = to_text(r);
     if (what.size() > kMaxNamedBytes) what = what.substr(0, kMaxNamedBytes) + "...";
     trip("--delete-limit " + limit_->text() + " would be exceeded by record " + std::to_string(lsn.bytes()) + " (" +
-             what + "), " + std::to_string(deletions_.counted()) + " deletions came before it and " + waiting() +
-             " wait with it",
+             what + "), " + std::to_string(deletions_.counted()) + " deletions came before it, " + waiting() +
+             " were waiting with it then",
          true);
     spdlog::warn("replay paused: {}", kept_.why);
     return false;

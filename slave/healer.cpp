@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include "common/os/file.hpp"
+#include "proto/checksum.hpp"
 #include "proto/path.hpp"
 
 namespace tdfs {
@@ -51,26 +52,33 @@ struct PathsOf {
 Result<void, std::string> Healer::load() {
     const auto content = read_file(dir_, kRepairsFile, kMaxRepairsBytes);
     if (!content && content.error().value() == ENOENT) return {};
-    if (!content) return Unexpected<std::string>(std::string(kRepairsFile) + ": " + content.error().text());
-    const std::lock_guard lock(mutex_);
+    const std::string what = std::string("the state file ") + kRepairsFile;
+    if (!content) return Unexpected(what + " cannot be read: " + content.error().text());
     ByteReader in(*content);
-    since_ = Lsn(in.get<std::uint64_t>());
-    while (in.ok() && !in.at_end()) {
+    const auto sum = in.get<std::uint64_t>();
+    const Lsn since(in.get<std::uint64_t>());
+    bool whole = in.ok() && sum == checksum(ByteView(*content).subspan(sizeof sum));
+    decltype(paths_) paths;
+    while (whole && in.ok() && !in.at_end()) {
         std::string path(as_text(in.get_short(kMaxPathBytes)));
-        if (in.ok() && is_valid_path(path)) paths_.emplace(std::move(path), 0);
+        whole = in.ok() && is_valid_path(path);
+        if (whole) paths.emplace(std::move(path), 0);
     }
-    if (!in.ok())
-        return Unexpected<std::string>(std::string(kRepairsFile) +
-                                       " in the state directory is damaged: remove it, and "
-                                       "run tdfsctl inspect --full --repair");
+    if (!whole) return Unexpected(what + " is damaged: what is to be repaired is not known");
+    const std::lock_guard lock(mutex_);
+    since_ = since;
+    paths_ = std::move(paths);
     return {};
 }
 
 bool Healer::save() {
-    Bytes content;
-    ByteWriter out(content);
+    Bytes names;
+    ByteWriter out(names);
     out.put(since_.bytes());
     for (const auto& [path, order] : paths_) out.put_short(as_bytes(path));
+    Bytes content;
+    ByteWriter(content).put(checksum(names));
+    content.insert(content.end(), names.begin(), names.end());
     const auto done = paths_.empty()
                           ? (::unlinkat(dir_, kRepairsFile, 0) == 0 || errno == ENOENT ? SysResult<void>()
                                                                                        : SysResult<void>(fail_last()))
@@ -87,15 +95,17 @@ bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
     const std::lock_guard lock(mutex_);
     if (paths_.size() + paths.size() > kMaxPaths) return false;
     const Lsn since = paths_.empty() ? lsn : since_;
-    bool fresh = false;
-    for (const auto& path : paths) fresh |= paths_.insert_or_assign(path, orders_ + 1).second;
+    std::vector<std::string> fresh;
+    for (const auto& path : paths) {
+        if (paths_.insert_or_assign(path, orders_ + 1).second) fresh.push_back(path);
+    }
     since_ = since;
     // What stands in the file already is safe; only which order it came after is new.
-    if (fresh && !save()) {
-        for (const auto& path : paths) paths_.erase(path);
+    if (!fresh.empty() && !save()) {
+        for (const auto& path : fresh) paths_.erase(path);
         return false;
     }
-    if (fresh) {
+    if (!fresh.empty()) {
         std::string text = to_text(r).substr(0, 512);
         spdlog::warn("foreign change: record {} ({}) does not apply: {}; it is left out and {} will be repaired",
                      lsn.bytes(), text, error.text(), printable(paths.back()));
@@ -132,10 +142,9 @@ void Healer::finished(const std::string& problem, std::uint64_t now_ns) {
 
 void Healer::clear() {
     const std::lock_guard lock(mutex_);
-    if (paths_.empty()) return;
     paths_.clear();
     problem_.clear();
-    static_cast<void>(save());
+    static_cast<void>(save());  // said in the log; a file that is damaged goes too
 }
 
 Healer::Status Healer::status() const {

@@ -23,6 +23,7 @@ class Healer {
     static constexpr std::size_t kMaxPaths = 4000;  // above, the replay stalls until some are repaired
 
     explicit Healer(int dir) : dir_(dir) {}
+    // What an earlier process left to be repaired. The error: that is not known, so everything has to be compared.
     Result<void, std::string> load();
 
     // True: the record may be left out. False: the failure is not of the kind that a repair mends (no space, a broken

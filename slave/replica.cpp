@@ -54,7 +54,6 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
                              [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
     if (!brake) return Unexpected(brake.error());
     r.brake_ = std::move(*brake);
-    if (auto done = r.healer_.load(); !done) return Unexpected(done.error());
     LeaveToRepair leave;
     if (r.options_.heal) {
         leave = [&r](const Record& record, Lsn lsn, const ApplyError& error) {
@@ -99,6 +98,8 @@ Result<void, std::string> Replica::look_back() {
     } else {
         damage_ = identity_.resyncing && identity_.unsure ? "what was found damaged before is not compared yet"
                                                           : damage_found(same_boot);
+        const auto repairs = healer_.load();
+        if (damage_.empty() && !repairs) damage_ = repairs.error();
         mode_ = damage_.empty() ? Mode::kRunning : Mode::kDamaged;
     }
     if (mode_ == Mode::kDamaged) spdlog::warn("resync needed: {}", damage_);

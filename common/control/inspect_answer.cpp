@@ -87,7 +87,7 @@ Result<InspectStart, std::string> read_inspect_command(const json& command, cons
 json to_json(const std::string& slave, const Finding& f) {
     return {{"event", f.kinds == difference::kUnreadable ? "unreadable" : "difference"},
             {"slave", slave},
-            {"path", printable(f.path)},
+            {"path", f.path.empty() ? "." : printable(f.path)},
             {"kinds", difference_text(f.kinds)},
             {"healed", f.healed},
             {"detail", f.detail}};

@@ -57,13 +57,6 @@ Words slave(const std::string& dir) {
     return {program("tdfs_slave"), "-f", "-m", dir, "-l", "127.0.0.1:" + std::to_string(free_port())};
 }
 
-void write_to(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.close();
-    REQUIRE(file);
-}
-
 }  // namespace
 
 TEST_CASE("wrong command lines are refused") {

@@ -17,13 +17,6 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-void write_to(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.close();
-    REQUIRE(file);
-}
-
 Ran slave_ctl(const Cluster& cluster, const std::string& command, std::size_t i = 0) {
     return run({program("tdfsctl"), "-m", cluster.replica(i), command});
 }

@@ -14,13 +14,6 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-void write_to(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.close();
-    REQUIRE(file);
-}
-
 Ran ctl(const std::string& dir, const Words& words) {
     Words command{program("tdfsctl"), "-m", dir};
     command.insert(command.end(), words.begin(), words.end());

@@ -26,13 +26,6 @@ namespace {
 constexpr int kDifferent = 1;
 constexpr int kNotChecked = 5;
 
-void write_to(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    file << text;
-    file.close();
-    REQUIRE(file);
-}
-
 // Does `change` to the object and gives it its modification time back.
 void keeping_time(const std::string& path, const std::function<void()>& change) {
     struct stat before {};

@@ -18,7 +18,7 @@ using namespace tdfs::e2e;
 
 namespace {
 
-void write_to(const std::string& path, const std::string& text) {
+void append_to(const std::string& path, const std::string& text) {
     std::ofstream file(path, std::ios::binary | std::ios::app);
     file << text;
     file.close();
@@ -29,16 +29,16 @@ void write_to(const std::string& path, const std::string& text) {
 
 TEST_CASE("both daemons stop in order and go on by position") {
     Cluster cluster;
-    write_to(cluster.mount() + "/first", "1");
+    append_to(cluster.mount() + "/first", "1");
     cluster.drain();
     for (int round = 0; round < 2; round++) {
         cluster.stop_slave();
-        write_to(cluster.mount() + "/while the slave is away", "x");
+        append_to(cluster.mount() + "/while the slave is away", "x");
         cluster.stop_master();
         cluster.start_slave();
         cluster.start_master();
         cluster.wait_streaming();
-        write_to(cluster.mount() + "/after", "y");
+        append_to(cluster.mount() + "/after", "y");
         cluster.drain();
         CHECK(cluster.differences() == "");
         CHECK(cluster.peer().at("resyncs") == 0);
@@ -47,7 +47,7 @@ TEST_CASE("both daemons stop in order and go on by position") {
 
 TEST_CASE("SIGTERM ends the master in order and unmounts") {
     Cluster cluster;
-    write_to(cluster.mount() + "/file", "content");
+    append_to(cluster.mount() + "/file", "content");
     kill(cluster.master_pid(), SIGTERM);
     REQUIRE(eventually([&] { return !std::ifstream(cluster.mount() + "/file"); }));
     REQUIRE(eventually([&] { return cluster.ctl({"status"}).status == 3; }));
@@ -63,7 +63,7 @@ TEST_CASE("SIGTERM ends the master in order and unmounts") {
 TEST_CASE("nothing gets past a mount that covers its directory while its killed master is away") {
     Cluster cluster({.over = true});
     const std::string dir = cluster.mount();
-    write_to(dir + "/file", "content");
+    append_to(dir + "/file", "content");
     cluster.drain();
     cluster.kill_master();
     CHECK(open((dir + "/past").c_str(), O_WRONLY | O_CREAT, 0644) < 0);
@@ -72,7 +72,7 @@ TEST_CASE("nothing gets past a mount that covers its directory while its killed 
     CHECK(errno == EROFS);
     cluster.start_master();
     CHECK(read_file(dir + "/file") == "content");
-    write_to(dir + "/more", "x");
+    append_to(dir + "/more", "x");
     cluster.wait_streaming();
     cluster.drain();
     CHECK(cluster.differences() == "");
@@ -86,7 +86,7 @@ TEST_CASE("nothing gets past a mount that covers its directory while its killed 
 TEST_CASE("a master that is killed when its tree has just been emptied starts again by itself") {
     Cluster cluster;
     for (int round = 0; round < 5; round++) {
-        write_to(cluster.mount() + "/last", "x");
+        append_to(cluster.mount() + "/last", "x");
         REQUIRE(eventually([&] { return cluster.ctl({"drain"}).status == 0; }));
         std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // the content is noted
         REQUIRE(unlink((cluster.mount() + "/last").c_str()) == 0);
@@ -101,9 +101,9 @@ TEST_CASE("a master that is killed when its tree has just been emptied starts ag
 TEST_CASE("slaves need not run before the master and get everything when they come") {
     Cluster cluster({.slaves = 2, .start = false});
     cluster.start_master();
-    write_to(cluster.mount() + "/before", "written before any slave was there");
+    append_to(cluster.mount() + "/before", "written before any slave was there");
     cluster.start_slave(0);
-    write_to(cluster.mount() + "/between", "written between");
+    append_to(cluster.mount() + "/between", "written between");
     cluster.start_slave(1);
     cluster.wait_streaming();
     cluster.drain();
@@ -114,7 +114,7 @@ TEST_CASE("a slave that is away does not hold up the others") {
     Cluster cluster({.slaves = 2});
     cluster.kill_slave(1);
     for (int i = 0; i < 100; i++) {
-        write_to(cluster.mount() + "/file" + std::to_string(i), std::string(10000, 'x'));
+        append_to(cluster.mount() + "/file" + std::to_string(i), std::string(10000, 'x'));
     }
     cluster.drain({0});
     CHECK(tdfs::test::tree_differences(cluster.backing(), cluster.replica(0)) == "");
@@ -128,7 +128,7 @@ TEST_CASE("modification times arrive by themselves once things are quiet") {
     REQUIRE(mkdir((cluster.mount() + "/dir").c_str(), 0755) == 0);
     const int open_file = open((cluster.mount() + "/dir/open").c_str(), O_WRONLY | O_CREAT, 0644);
     for (int i = 0; i < 20; i++) {
-        write_to(cluster.mount() + "/dir/file" + std::to_string(i), "text");
+        append_to(cluster.mount() + "/dir/file" + std::to_string(i), "text");
         CHECK(write(open_file, "more", 4) == 4);
     }
     CHECK(eventually([&] { return cluster.differences().empty(); }));
@@ -147,7 +147,7 @@ TEST_CASE("the state directory is not to be seen in the mount and not replicated
     CHECK(mkdir((cluster.mount() + "/.tdfs").c_str(), 0755) != 0);
     CHECK(open((cluster.mount() + "/.tdfs").c_str(), O_WRONLY | O_CREAT, 0644) < 0);
     CHECK(symlink("x", (cluster.mount() + "/.tdfs").c_str()) != 0);
-    write_to(cluster.mount() + "/file", "x");
+    append_to(cluster.mount() + "/file", "x");
     CHECK(rename((cluster.mount() + "/file").c_str(), (cluster.mount() + "/.tdfs").c_str()) != 0);
     CHECK(rename((cluster.mount() + "/.tdfs").c_str(), (cluster.mount() + "/mine").c_str()) != 0);
     CHECK(link((cluster.mount() + "/file").c_str(), (cluster.mount() + "/.tdfs").c_str()) != 0);
@@ -159,7 +159,7 @@ TEST_CASE("the state directory is not to be seen in the mount and not replicated
 // Names that the daemon has never looked up are names all the same.
 TEST_CASE("a file goes on under a hard link from before the mount") {
     Cluster cluster({.start = false});
-    write_to(cluster.backing() + "/seen", "from before");
+    append_to(cluster.backing() + "/seen", "from before");
     REQUIRE(mkdir((cluster.backing() + "/dir").c_str(), 0755) == 0);
     REQUIRE(link((cluster.backing() + "/seen").c_str(), (cluster.backing() + "/dir/unseen").c_str()) == 0);
     cluster.start_all();
@@ -198,7 +198,7 @@ TEST_CASE("writes go on while a slave is frozen, and it catches up") {
     cluster.freeze_slave(1);
     const std::string chunk(1 << 20, 'w');
     for (std::size_t i = 0; i < scaled(100, 20); i++) {
-        write_to(cluster.mount() + "/big", chunk);
+        append_to(cluster.mount() + "/big", chunk);
     }
     cluster.drain({0});
     cluster.thaw_slave(1);
@@ -211,13 +211,13 @@ TEST_CASE("a slave whose position has left the journal is made equal again") {
     Cluster cluster({.master_args = {"--segment-bytes", "8388800", "--retain-bytes", "16777600"}});
     const std::string chunk(1 << 20, 'r');
     for (int i = 0; i < 3; i++) {
-        write_to(cluster.mount() + "/old" + std::to_string(i), chunk);
+        append_to(cluster.mount() + "/old" + std::to_string(i), chunk);
     }
     cluster.drain();
     const auto before = cluster.peer().at("resyncs").get<std::uint64_t>();
     cluster.stop_slave();
     for (std::size_t i = 0; i < 30; i++) {
-        write_to(cluster.mount() + "/new" + std::to_string(i), chunk);
+        append_to(cluster.mount() + "/new" + std::to_string(i), chunk);
     }
     REQUIRE(unlink((cluster.mount() + "/old0").c_str()) == 0);
     REQUIRE(eventually([&] {

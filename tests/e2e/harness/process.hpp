@@ -55,5 +55,7 @@ bool have_tool(const std::string& name);
 bool eventually(const std::function<bool()>& condition);
 
 std::string read_file(const std::string& path);
+// Replaces what it held; throws std::runtime_error where that fails.
+void write_to(const std::string& path, const std::string& text);
 
 }  // namespace tdfs::e2e

@@ -105,7 +105,7 @@ TEST_CASE("a release lets through what had been received, and what comes later i
     CHECK_FALSE(brake->admit(unlink_of("b"), Lsn(20), kSecond, some));
     CHECK(brake->paused());
     CHECK_THAT(brake->text(),
-               ContainsSubstring("1/3600") && ContainsSubstring("unlink b") && ContainsSubstring("some wait"));
+               ContainsSubstring("1/3600") && ContainsSubstring("unlink b") && ContainsSubstring("some were waiting"));
     need(brake->resume(Lsn(40)));
     brake = open_brake(dir, limit("1/3600"));
     CHECK(brake->admit(unlink_of("b"), Lsn(20), kSecond, some));

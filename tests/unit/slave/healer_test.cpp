@@ -1,6 +1,9 @@
 // Records that a foreign change stands against, and where inspections meet the replay.
 #include "slave/healer.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "slave/replay_gates.hpp"
@@ -52,6 +55,46 @@ TEST_CASE("what is to be repaired outlives the process, with the position that c
     Healer none(state.get());
     need(none.load());
     CHECK(none.status().paths == 0);
+}
+
+TEST_CASE("no flipped bit of the file repairs makes other paths of it, and a comparison of everything takes it away") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    {
+        Healer healer(state.get());
+        REQUIRE(healer.leave(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)));
+    }
+    const std::string good = get(dir / "repairs");
+    for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
+        std::string flipped = good;
+        flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+        put(dir / "repairs", flipped);
+        CAPTURE(bit);
+        REQUIRE_FALSE(Healer(state.get()).load());
+    }
+    for (std::size_t size = 0; size < good.size(); ++size) {
+        put(dir / "repairs", good.substr(0, size));
+        CAPTURE(size);
+        REQUIRE_FALSE(Healer(state.get()).load());
+    }
+    Healer healer(state.get());
+    REQUIRE_FALSE(healer.load());
+    healer.clear();
+    need(Healer(state.get()).load());
+}
+
+TEST_CASE("a name that cannot be saved does not take away one that is") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    Healer healer(state.get());
+    REQUIRE(healer.leave(unlink_of("a"), Lsn(500), failure(ENOENT)));
+    REQUIRE(::mkdir((dir / "repairs.new").c_str(), 0700) == 0);  // stands in the way of the next file
+    CHECK_FALSE(healer.leave(rename_of("a", "b"), Lsn(600), failure(ENOENT)));
+    CHECK(healer.status().paths == 1);
+    REQUIRE(::rmdir((dir / "repairs.new").c_str()) == 0);
+    const auto order = healer.order(1);
+    REQUIRE(order);
+    CHECK(order->paths == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("what fails again during its repair is repaired again, and a repair that fails is tried again later") {
