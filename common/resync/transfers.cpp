@@ -17,15 +17,16 @@ constexpr std::uint32_t kLeastBlocks = 32;  // asked for at once; more where ans
 std::uint64_t round_down(std::uint64_t v) { return v - v % kResyncBlockBytes; }
 std::uint64_t round_up(std::uint64_t v) { return round_down(v + kResyncBlockBytes - 1); }
 
-// What to ask for, in whole blocks, ascending and apart.
+// What to ask for, in whole blocks, ascending and apart. A range behind the end counts where its first block begins
+// before it: what was written there and cut off again has left that block allocated.
 std::deque<std::pair<std::uint64_t, std::uint64_t>> wanted_pieces(const Transfer& t) {
     std::deque<std::pair<std::uint64_t, std::uint64_t>> pieces;
     const auto size = t.entry.size;
     if (t.ranges.empty() && size != 0) pieces.emplace_back(0, round_up(size));
     for (const auto& [offset, length] : t.ranges) {
-        if (offset >= size) continue;
         const auto begin = round_down(offset);
-        const auto end = round_up(offset + std::min(length, size - offset));
+        if (begin >= size) continue;
+        const auto end = round_up(length < size ? std::min(offset + length, size) : size);
         if (!pieces.empty() && begin <= pieces.back().second) {
             pieces.back().second = std::max(pieces.back().second, end);
         } else {

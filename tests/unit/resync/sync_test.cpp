@@ -255,6 +255,27 @@ TEST_CASE("holes of a file that is there become those of the master") {
     CHECK(differences(master, replica) == "");
 }
 
+TEST_CASE("a block that only bytes cut off again have allocated is data on the replica too") {
+    Master master;
+    const TempDir replica;
+    write_file(master.path("f"), "");
+    const auto object = stat_fd(open_at(AT_FDCWD, master.path("f"), O_PATH)->get())->object;
+    master.hold.before_hold = [&] {
+        overwrite(master.path("f"), 2000, "left of it: zeros");
+        master.journal.add(WriteRecord{object, "f", 2000, as_bytes("left of it: zeros")});
+        REQUIRE(::truncate(master.path("f").c_str(), 1000) == 0);
+        AttributesRecord cut;
+        cut.object = object;
+        cut.path = "f";
+        cut.valid = AttributesRecord::kSize;
+        cut.size = 1000;
+        master.journal.add(cut);
+        master.hold.before_hold = nullptr;
+    };
+    CHECK(resync(master, replica).finished);
+    CHECK(differences(master, replica) == "");
+}
+
 TEST_CASE("a difference that size and time do not show is found by full only") {
     Master master;
     const TempDir replica;
