@@ -98,7 +98,6 @@ class FileSystem {
     struct WriteHow {
         bool append = false;                    // at the end of the file, wherever that is now
         const InGroup* kill_suidgid = nullptr;  // the writer may not keep set-id bits
-        bool durable = false;                   // O_SYNC, O_DSYNC
     };
     SysResult<std::size_t> write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how);
     SysResult<void> fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length,
@@ -106,7 +105,9 @@ class FileSystem {
     SysResult<std::size_t> copy_range(OpenFile& from, std::uint64_t from_offset, OpenFile& to, std::uint64_t to_offset,
                                       std::uint64_t length, const InGroup* kill_suidgid);
     SysResult<std::uint64_t> seek(OpenFile& file, std::uint64_t offset, int whence);
-    SysResult<void> fsync(OpenFile& file, bool data_only);
+    // Both return the place of a sync point: everything before it is durable here, and a slave that has it, has that too.
+    SysResult<Lsn> fsync(OpenFile& file, bool data_only);
+    SysResult<Lsn> sync_point();  // after a write on a descriptor that is O_SYNC or O_DSYNC, as the backing one then is
 
     // fs_attributes.cpp
     SysResult<FileInfo> attributes(Node* node);
@@ -125,7 +126,7 @@ class FileSystem {
     // Entries from `offset` on until visit returns false. "." and ".." included, state directory left out.
     SysResult<void> read_directory(OpenDirectory& directory, std::uint64_t offset,
                                    const std::function<bool(const DirEntry&)>& visit);
-    SysResult<void> fsync_directory(OpenDirectory& directory);
+    SysResult<Lsn> fsync_directory(OpenDirectory& directory);
 
     // Whether the root directory has (had) entries since it was last asked; for the guard against an empty backing directory.
     [[nodiscard]] bool root_changed() { return root_changed_.exchange(false); }
@@ -136,7 +137,7 @@ class FileSystem {
     SysResult<OwnFd> open_place(const NodePlace& place, int flags) const;
     SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending,
                            CreateRecord& r);
-    SysResult<void> make_durable();
+    SysResult<Lsn> synced(const std::function<int()>& here);
     SysResult<void> publish_unnamed(Node* node, const FileInfo& info, const std::string& stage_path);
     SysResult<void> kill_privileges(Node* node, int fd, const std::optional<std::string>& path,
                                     const InGroup& in_group);

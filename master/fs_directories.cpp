@@ -49,9 +49,8 @@ SysResult<void> FileSystem::read_directory(OpenDirectory& directory, std::uint64
     }
 }
 
-SysResult<void> FileSystem::fsync_directory(OpenDirectory& directory) {
-    if (::fsync(directory.fd.get()) != 0) return fail_last();
-    return make_durable();
+SysResult<Lsn> FileSystem::fsync_directory(OpenDirectory& directory) {
+    return synced([&] { return ::fsync(directory.fd.get()); });
 }
 
 }  // namespace tdfs

@@ -194,7 +194,7 @@ SysResult<void> FileSystem::kill_privileges(Node* node, int fd, const std::optio
 SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uint64_t offset, const WriteHow& how) {
     Node* const node = file.node;
     const int fd = file.fd.get();
-    auto written = with_object(node, [&]() -> SysResult<std::size_t> {
+    return with_object(node, [&]() -> SysResult<std::size_t> {
         const auto path = recorded_path(node, fd);
         if (!path) return fail(path.error());
         if (how.kill_suidgid != nullptr) {
@@ -220,9 +220,6 @@ SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uin
         }
         return done;
     });
-    if (!written || !how.durable) return written;
-    if (const auto durable = make_durable(); !durable) return fail(durable.error());
-    return written;
 }
 
 SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length,
@@ -279,21 +276,27 @@ SysResult<std::uint64_t> FileSystem::seek(OpenFile& file, std::uint64_t offset, 
     return static_cast<std::uint64_t>(at);
 }
 
-// Everything up to now survives a power cut on this machine: the caller has synced the object.
-SysResult<void> FileSystem::make_durable() {
+// The sync point is on its way to the slaves while `here` makes the object durable on this machine.
+SysResult<Lsn> FileSystem::synced(const std::function<int()>& here) {
     const auto noted = [&] {
         const OpLock lock(
             locks_);  // under the tree's lock like every record: a hold of the writers finds none half done
         return mutator_.note(SyncRecord{});
     }();
     if (!noted) return fail(noted.error());
-    return journal_.sync(*noted + kFrameHeaderBytes);
+    // An error here is final for the data it is about: it is reported, and never tried again.
+    if (here() != 0) return fail_last();
+    if (const auto durable = journal_.sync(*noted + kFrameHeaderBytes); !durable) return fail(durable.error());
+    return *noted;
 }
 
-SysResult<void> FileSystem::fsync(OpenFile& file, bool data_only) {
-    // An error here is final for the data it is about: it is reported, and never tried again.
-    if ((data_only ? ::fdatasync(file.fd.get()) : ::fsync(file.fd.get())) != 0) return fail_last();
-    return make_durable();
+SysResult<Lsn> FileSystem::fsync(OpenFile& file, bool data_only) {
+    const int fd = file.fd.get();
+    return synced([&] { return data_only ? ::fdatasync(fd) : ::fsync(fd); });
+}
+
+SysResult<Lsn> FileSystem::sync_point() {
+    return synced([] { return 0; });
 }
 
 // Tells the replicas of an object that is about to get its first name: built under a staging path, with ordinary records, while its

@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "master/effects.hpp"
+#include "master/fuse_wait.hpp"
 #include "master/mount.hpp"
 #include "proto/record.hpp"
 
@@ -319,20 +320,29 @@ struct FuseOps {
         FileSystem::WriteHow how;
         how.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
         if (kills_suidgid(req, fi)) how.kill_suidgid = &in_group;
-        how.durable = (fi->flags & O_DSYNC) != 0 && !fi->writepage;
         const auto n =
             fs(req).write(file(fi), std::as_bytes(std::span(data, size)), static_cast<std::uint64_t>(offset), how);
         if (!n) {
             fuse_reply_err(req, n.error().value());
             return;
         }
-        fuse_session* const session = mount(req).session_;
-        fuse_reply_write(req, *n);
-        // The kernel's idea of the mode may be older than the bits that have just gone.
-        if (how.kill_suidgid != nullptr) fuse_lowlevel_notify_inval_inode(session, ino, -1, 0);
+        const bool killed = how.kill_suidgid != nullptr;
+        const auto reply = [session = mount(req).session_, ino, bytes = *n, killed](fuse_req_t written) {
+            fuse_reply_write(written, bytes);
+            // The kernel's idea of the mode may be older than the bits that have just gone.
+            if (killed) fuse_lowlevel_notify_inval_inode(session, ino, -1, 0);
+        };
+        const bool durable = (fi->flags & O_DSYNC) != 0 && !fi->writepage;
+        if (!durable) return reply(req);
+        reply_synced(req, fs(req).sync_point(), reply);
     }
+    static void reply_synced(fuse_req_t req, const SysResult<Lsn>& synced, std::function<void(fuse_req_t)> reply) {
+        if (synced) return reply_when_confirmed(req, *synced, std::move(reply));
+        fuse_reply_err(req, synced.error().value());
+    }
+    static void reply_success(fuse_req_t req) { fuse_reply_err(req, 0); }
     static void fsync(fuse_req_t req, fuse_ino_t, int data_only, fuse_file_info* fi) {
-        reply_status(req, fs(req).fsync(file(fi), data_only != 0));
+        reply_synced(req, fs(req).fsync(file(fi), data_only != 0), reply_success);
     }
     static void flush(fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, ENOSYS); }
     static void fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* fi) {
@@ -531,7 +541,7 @@ struct FuseOps {
         if (!done) fuse_reply_err(req, done.error().value());
     }
     static void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info* fi) {
-        reply_status(req, fs(req).fsync_directory(directory(fi)));
+        reply_synced(req, fs(req).fsync_directory(directory(fi)), reply_success);
     }
 };
 

@@ -115,7 +115,8 @@ int run(const MasterOptions& options) {
         settler.root_noted(*losses);  // opening the volume has noted its content
 
     FileSystem file_system(volume.root(), locks, nodes, mutator, settler, journal);
-    FuseMount mount(file_system, nodes.root());
+    SyncGate gate(options.sync);
+    FuseMount mount(file_system, nodes.root(), gate);
     if (auto ok = mount.mount(volume.mountpoint(), volume.directory(), options.fuse_debug && options.foreground); !ok) {
         return complain(ok.error(), kFailed);
     }
@@ -125,6 +126,7 @@ int run(const MasterOptions& options) {
     publisher_options.targets = options.slaves;
     publisher_options.nodelay = options.nodelay;
     publisher_options.name = host_name() + ":" + volume.directory();
+    publisher_options.moved = [&gate] { gate.moved(); };
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
     Publisher publisher(
         journal, {identity.volume, identity.history}, publisher_options,
@@ -139,7 +141,7 @@ int run(const MasterOptions& options) {
     Scrub scrub(publisher, {options.scrub_rate, options.scrub_repair});
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
-                     publisher, scrub, stop_requested.get()});
+                     publisher, gate, scrub, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
     OwnFd run_directory;
     if (volume.mount_covers_directory()) {
@@ -152,6 +154,7 @@ int run(const MasterOptions& options) {
     if (!control) return complain(control.error(), kFailed);
 
     settler.start();
+    gate.start([&] { return publisher.confirmed_by(options.sync.slaves, options.sync.level); });
     publisher.start();
     scrub.start();
     mount.start();
@@ -173,6 +176,7 @@ int run(const MasterOptions& options) {
         background.ready();
         service.wait_until_stopped(mount.ended_fd());
         spdlog::info("stopping position={}", to_text(Position{volume.epoch(), journal.tail()}));
+        gate.stop();  // nobody waits in the mount any more
         mount.stop();
         settler.settle_all();
     }

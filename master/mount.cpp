@@ -32,8 +32,8 @@ std::string escape_option(const std::string& text) {
 
 std::string fuse_library_version() { return fuse_pkgversion(); }
 
-FuseMount::FuseMount(FileSystem& fs, Node* root)
-    : fs_(fs), root_(root), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+FuseMount::FuseMount(FileSystem& fs, Node* root, SyncGate& gate)
+    : fs_(fs), root_(root), gate_(gate), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     TDFS_INVARIANT(static_cast<bool>(ended_), "an eventfd can be made");
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/os/fd.hpp"
 #include "master/file_system.hpp"
+#include "master/sync_gate.hpp"
 #include "proto/result.hpp"
 
 struct fuse_session;
@@ -23,10 +24,10 @@ struct FuseFeatures {
     std::atomic<std::uint32_t> max_write = 0;
 };
 
-// Owned by main; `fs` outlives it. mount() once, then start(), then wait on ended_fd(); stop() from any thread.
+// Owned by main; `fs` and `gate` outlive it. What the gate holds must be answered before stop(). mount() once, then start(), then wait on ended_fd(); stop() from any thread.
 class FuseMount {
   public:
-    FuseMount(FileSystem& fs, Node* root);
+    FuseMount(FileSystem& fs, Node* root, SyncGate& gate);
     ~FuseMount();
     FuseMount(const FuseMount&) = delete;
     FuseMount& operator=(const FuseMount&) = delete;
@@ -39,10 +40,13 @@ class FuseMount {
     [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
     [[nodiscard]] const FuseFeatures& features() const { return features_; }
 
+    [[nodiscard]] SyncGate& sync_gate() { return gate_; }
+
   private:
     friend struct FuseOps;
     FileSystem& fs_;
     Node* const root_;
+    SyncGate& gate_;
     FuseFeatures features_;
     fuse_session* session_ = nullptr;
     bool mounted_ = false;

@@ -54,6 +54,10 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
         ("n,no-nodelay", "switch TCP_NODELAY off")
         ("f,foreground", "stay in front")
         ("state-dir", "keep journal and state here (default: DIR/.tdfs)", cxxopts::value<std::string>(), "DIR")
+        ("sync", "fsync returns once K slaves have everything before it: received, durable (on their disks; the default) "
+         "or applied as well", cxxopts::value<std::string>(), "K[:LEVEL]")
+        ("sync-timeout", "how long, and what then: degrade (go on without them, and say so) or block",
+         cxxopts::value<std::string>()->default_value("10:degrade"), "SECONDS[:degrade|block]")
         ("retain-bytes", "how much history is kept for slaves that are away; one that falls further behind is resynced",
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
         ("segment-bytes", "size of a journal segment", cxxopts::value<std::uint64_t>()->default_value("67108864"), "N")
@@ -96,6 +100,15 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
                 }
                 o.slaves.push_back(*target);
             }
+        }
+        if (parsed.count("sync") > 0) {
+            const auto fits = parse_sync(parsed["sync"].as<std::string>(), o.slaves.size(), o.sync);
+            if (!fits) return usage(fits.error());
+        } else if (parsed.count("sync-timeout") > 0) {
+            return usage("--sync-timeout is about --sync K, which is missing");
+        }
+        if (const auto fits = parse_sync_timeout(parsed["sync-timeout"].as<std::string>(), o.sync); !fits) {
+            return usage(fits.error());
         }
         const int z = parsed["compress"].as<int>();
         if (z != 0 && z != 1) return usage("-z takes 0 or 1, not " + std::to_string(z));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/stream/publisher.hpp"
+#include "master/sync_policy.hpp"
 
 namespace tdfs {
 
@@ -22,6 +23,7 @@ struct MasterOptions {
     std::string state_dir;
     std::string log_file;
     std::string log_level = "info";
+    SyncPolicy sync;  // --sync, --sync-timeout
     std::uint64_t retain_bytes = 4ull << 30;
     std::uint64_t segment_bytes = 64ull << 20;
     std::uint64_t scrub_rate = 0;  // bytes a second; 0: off

@@ -56,6 +56,7 @@ SlaveRowStatus row_of(const PeerStatus& p) {
     row.apply_rate = p.apply_rate;
     row.connects = p.connects;
     row.resyncs = p.resyncs;
+    row.durable_acks = p.durable_acks;
     row.hold_ms = p.hold_ms;
     row.soft_errors = p.soft_errors;
     row.hard_errors = p.hard_errors;
@@ -87,6 +88,7 @@ json Service::status() const {
     s.compression = p_.options.compress ? 1 : 0;
     s.rss_anon = anonymous_memory_bytes();
     s.unsettled = p_.settler.pending();
+    s.sync = p_.gate.status();
     s.fuse["nodes"] = p_.nodes.size();
     s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;

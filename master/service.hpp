@@ -32,6 +32,7 @@ class Service {
         Settler& settler;
         FuseMount& mount;
         Publisher& publisher;
+        SyncGate& gate;
         const Scrub& scrub;
         int stop_requested;  // eventfd
     };

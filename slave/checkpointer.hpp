@@ -1,7 +1,7 @@
-// The thread that makes the spool and the replica durable.
+// The thread that makes the replica durable.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -16,55 +16,48 @@ namespace tdfs {
 
 struct CheckpointOptions {
     std::uint64_t keep_spool_bytes = 0;  // of what is applied already
-    std::uint32_t sync_every_ms = 1000;
+    std::uint32_t sync_every_ms = 1000;  // the spool; also how often is looked whether a checkpoint is due
     std::uint32_t checkpoint_every_ms = 10'000;
     std::uint64_t checkpoint_every_bytes = 256ull << 20;
 };
 
-// What was received is synced every second, and at once where the master asked for it (a SyncRecord); what was
-// applied is synced every ten seconds, and becomes the checkpoint. The spool is dropped up to the checkpoint and no
-// further, so that whatever a power loss takes from the replica is still in the spool.
+// What was applied is synced every ten seconds or 256 MiB, and becomes the checkpoint: what a power loss cannot take.
+// The spool is dropped up to the checkpoint and no further, so that whatever a power loss takes from the replica is
+// still in the spool.
 //
-// Owned by the replica, which alone starts and stops it; received() and request_sync() from any thread. All references
-// outlive it.
+// Owned by the replica, which alone starts and stops it; received() from any thread. All references outlive it.
 class Checkpointer {
   public:
-    struct Events {
-        std::function<void()> durable;                   // the spool is durable further than before
-        std::function<void(const std::string&)> failed;  // what is on the disk is not known any more; ends the thread
-    };
-    // `root`: the replica directory, a descriptor that is not O_PATH.
-    Checkpointer(int root, Journal& spool, AppliedState& state, CheckpointOptions options, Events events);
+    // `root`: the replica directory, a descriptor that is not O_PATH. `failed`: what is on the disk is not known any
+    // more; ends the thread.
+    Checkpointer(int root, Journal& spool, AppliedState& state, CheckpointOptions options,
+                 std::function<void(const std::string&)> failed);
     ~Checkpointer();  // stop()
     Checkpointer(const Checkpointer&) = delete;
     Checkpointer& operator=(const Checkpointer&) = delete;
 
     void start();
     void stop();
-    void received();      // the spool has grown
-    void request_sync();  // what it holds is to be durable soon
-    // Both at once, by the caller's thread while this one is stopped.
-    Result<void, std::string> checkpoint_now();
+    void received();                             // the spool has grown
+    Result<void, std::string> checkpoint_now();  // by the caller's thread, while this one is stopped
 
   private:
     using Clock = std::chrono::steady_clock;
     void run();
-    bool checkpoint_is_due(Clock::time_point now, Clock::time_point last) const;
-    Result<void, std::string> sync_spool();
-    Result<void, std::string> checkpoint();
+    [[nodiscard]] bool is_due(Clock::time_point now, Clock::time_point last) const;
+    [[nodiscard]] bool is_idle() const { return spool_.tail() <= state_.durable_point().lsn; }
 
     const int root_;
     Journal& spool_;
     AppliedState& state_;
     const CheckpointOptions options_;
-    const Events events_;
+    const std::function<void(const std::string&)> failed_;
     std::thread thread_;
-    std::atomic<bool> unsynced_{false};
 
     std::mutex mutex_;  // guards:
     std::condition_variable wake_;
     bool stop_ = false;
-    bool sync_asked_ = false;
+    bool idle_ = false;
 };
 
 }  // namespace tdfs

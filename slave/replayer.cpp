@@ -156,6 +156,7 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
     }
     gates_.applied(*record);
     applied(frame, true);
+    if (std::holds_alternative<SyncRecord>(*record)) tell();  // somebody may be waiting for it
     return Next::kGoOn;
 }
 
@@ -205,16 +206,16 @@ void Replayer::applied(const FrameView& frame, bool is_record) {
         set_state(ReplayStatus::State::kRunning, "");
         on_progress_();
     }
-    const auto now = monotonic_ns();
-    if (now - published_ns_ >= kPublishNs) {
-        published_ns_ = now;
-        on_progress_();
-    }
+    if (monotonic_ns() - published_ns_ >= kPublishNs) tell();
+}
+
+void Replayer::tell() {
+    published_ns_ = monotonic_ns();
+    on_progress_();
 }
 
 Replayer::Next Replayer::wait_for_frames(Lsn position) {
-    published_ns_ = monotonic_ns();
-    on_progress_();
+    tell();
     listener_.arm();
     if (spool_.tail() <= position && !stop_ && !gates_.due(position)) {
         if (files_may_be_open_ && !sleep_on(listener_, kIdleMs)) {

@@ -39,7 +39,7 @@ using LeaveToRepair = std::function<bool(const Record&, Lsn, const ApplyError&)>
 // `brake` outlive it, and nobody else applies anything while it runs.
 class Replayer {
   public:
-    // `on_progress` is called from the thread: at the tail, every 50 ms of work, and when the state changes.
+    // `on_progress` is called from the thread: at the tail, at a sync point, every 50 ms of work, and when the state changes.
     Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress,
              LeaveToRepair leave_to_repair = {});
     ~Replayer();  // stop()
@@ -64,6 +64,7 @@ class Replayer {
     Next stalled(Lsn lsn, const std::string& what, const std::string& why);
     Next damaged(Lsn lsn, const std::string& why);
     void applied(const FrameView& frame, bool is_record);
+    void tell();
     void set_state(ReplayStatus::State state, std::string error);
 
     Journal& spool_;

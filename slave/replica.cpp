@@ -67,9 +67,10 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
         r.replayer_->wake();
         r.progressed();
     });
-    r.checkpointer_ = std::make_unique<Checkpointer>(
-        root, *r.spool_, *r.applied_, r.options_.checkpoints,
-        Checkpointer::Events{[&r] { r.progressed(); }, [&r](const std::string& text) { r.failed(text); }});
+    const auto failed = [&r](const std::string& text) { r.failed(text); };
+    r.syncer_ = std::make_unique<SpoolSyncer>(*r.spool_, r.options_.checkpoints.sync_every_ms,
+                                              SpoolSyncer::Events{[&r] { r.progressed(); }, failed});
+    r.checkpointer_ = std::make_unique<Checkpointer>(root, *r.spool_, *r.applied_, r.options_.checkpoints, failed);
     return replica;
 }
 
@@ -148,11 +149,13 @@ Result<void, std::string> Replica::start() {
 
 void Replica::start_threads() {
     replayer_->start();
+    syncer_->start();
     checkpointer_->start();
 }
 
 void Replica::stop_threads() {
     replayer_->stop();
+    syncer_->stop();
     checkpointer_->stop();
 }
 
@@ -161,6 +164,7 @@ Result<void, std::string> Replica::stop() {
     progress_.notify_all();
     stop_threads();
     if (mode_ == Mode::kRunning) {
+        if (auto done = syncer_->sync_now(); !done) return done;
         if (auto done = checkpointer_->checkpoint_now(); !done) return done;
     }
     if (auto done = spool_->close(); !done) return trouble("the spool cannot be closed: " + done.error().text());
@@ -177,16 +181,15 @@ void Replica::progressed() {
     static_cast<void>(!::write(event_.get(), &one, sizeof one));
 }
 
-// From the checkpointer's thread: what is on the disk is not known any more.
+// From the syncer's or the checkpointer's thread: what is on the disk is not known any more.
 void Replica::failed(const std::string& text) {
-    spdlog::error("resync needed: {}", text);
     {
         const std::lock_guard lock(mutex_);
-        if (mode_ == Mode::kRunning) {
-            mode_ = Mode::kDamaged;
-            damage_ = text;
-        }
+        if (mode_ != Mode::kRunning) return;
+        mode_ = Mode::kDamaged;
+        damage_ = text;
     }
+    spdlog::error("resync needed: {}", text);
     const auto saved = change_identity([](Identity& identity) { identity.resyncing = identity.unsure = true; });
     if (!saved) spdlog::error("{}", saved.error());
     progressed();
@@ -295,7 +298,11 @@ Result<void, std::string> Replica::receive(ByteView frames) {
     if (auto done = spool_->append(frames); !done)
         return trouble("the spool cannot be written: " + done.error().text());
     checkpointer_->received();
-    if (asks_for_sync(frames)) checkpointer_->request_sync();
+    syncer_->received();
+    if (asks_for_sync(frames)) {
+        syncer_->request_sync();
+        progressed();  // somebody may be waiting for as little as this
+    }
     return {};
 }
 
@@ -333,6 +340,7 @@ ReplicaStatus Replica::status() const {
     s.master_tail = Lsn(master_tail_);
     s.master_time_ns = master_time_ns_;
     s.spool_bytes = spool_->disk_bytes();
+    s.spool_syncs = syncer_->syncs();
     s.replay = replayer_->status();
     s.soft_errors = s.replay.soft_errors;
     s.hard_errors = s.replay.hard_errors + inspections_->differences();

@@ -23,6 +23,7 @@
 #include "slave/checkpointer.hpp"
 #include "slave/healer.hpp"
 #include "slave/replayer.hpp"
+#include "slave/spool_syncer.hpp"
 
 namespace tdfs {
 
@@ -47,6 +48,7 @@ struct ReplicaStatus {
     Lsn master_tail;                   // as last heard
     std::uint64_t master_time_ns = 0;  // when it said so, by its clock
     std::uint64_t spool_bytes = 0;
+    std::uint64_t spool_syncs = 0;
     ReplayStatus replay;
     std::uint64_t resyncs = 0;
     std::string resync_reason;  // of the one under way, or the last one
@@ -61,7 +63,7 @@ struct ReplicaStatus {
 // needed is saved before anything else, so it survives kills and power losses; so does that this resync has to compare all
 // contents (`unsure`), because files may be other than their times say.
 //
-// Invariants: outside of mode running neither the replayer nor the checkpointer runs, and ack() claims no position; a
+// Invariants: outside of mode running neither the replayer nor the checkpointer nor the syncer runs, and ack() claims no position; a
 // resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
 //
 // Threads: ReplicaPort's calls come from the session thread, start() and stop() from main while there is no session;
@@ -132,6 +134,7 @@ class Replica : public ReplicaPort {
     Healer healer_;
     std::unique_ptr<Applier> applier_;
     std::unique_ptr<Replayer> replayer_;
+    std::unique_ptr<SpoolSyncer> syncer_;
     std::unique_ptr<Checkpointer> checkpointer_;
 
     std::atomic<bool> stopping_{false};

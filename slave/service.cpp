@@ -158,7 +158,8 @@ json SlaveService::status() const {
                 {"resync_removed", replica.resynced.removed},
                 {"resync_xattrs_left", replica.resynced.xattrs_left},
                 {"resyncs", replica.resyncs},
-                {"retries", replica.replay.retries}};
+                {"retries", replica.replay.retries},
+                {"spool_syncs", replica.spool_syncs}};
     json answer = status_to_json(s);
     answer["position"] = to_text(Position{replica.epoch, replica.applied.lsn});
     answer["checkpoint"] = replica.checkpoint.bytes();

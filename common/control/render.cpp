@@ -97,6 +97,17 @@ std::string counters_text(const Counters& counters) {
     return text;
 }
 
+// "2 slaves durable, confirming, 3 waiting"; nothing where fsync is about the master alone.
+std::string sync_text(const SyncStatus& s) {
+    if (s.slaves == 0) return "";
+    std::string text = plural(s.slaves, "slave") + " " + printable(s.level) + ", " + printable(s.state);
+    if (s.late_seconds > 0) text += " for " + human_seconds(s.late_seconds);
+    if (s.waiting != 0) text += ", " + std::to_string(s.waiting) + " waiting";
+    if (s.unconfirmed != 0)
+        text += ", " + std::to_string(s.unconfirmed) + " of " + plural(s.requests, "fsync") + " not confirmed";
+    return text;
+}
+
 std::vector<std::string> slave_row(const SlaveRowStatus& s) {
     const bool known = s.state == "streaming" || s.state == "stalled" || s.state == "paused";
     return {printable(s.target),
@@ -157,6 +168,7 @@ std::string render(const MasterStatus& s) {
     add_fact(out, "journal",
              human_bytes(s.journal_bytes) + ", lsn " + std::to_string(s.oldest) + " to " + std::to_string(s.tail) +
                  ", durable to " + std::to_string(s.durable) + (s.compression != 0 ? ", compressed" : ""));
+    add_fact(out, "sync", sync_text(s.sync));
     if (s.unsettled != 0) add_fact(out, "unsettled", plural(s.unsettled, "object"));
     add_fact(out, "scrub", scrub_text(s.scrub));
     add_fact(out, "memory", human_bytes(s.rss_anon));

@@ -53,10 +53,28 @@ void visit_slave_row(Visit& visit, Status& s) {
     visit("apply_rate", s.apply_rate);
     visit("connects", s.connects);
     visit("resyncs", s.resyncs);
+    visit("durable_acks", s.durable_acks);
     visit("hold_ms", s.hold_ms);
     visit("soft_errors", s.soft_errors);
     visit("hard_errors", s.hard_errors);
     visit("progress", s.progress);
+}
+
+template <class Visit, class Status>
+void visit_sync(Visit& visit, Status& s) {
+    visit("slaves", s.slaves);
+    visit("level", s.level);
+    visit("timeout_seconds", s.timeout_seconds);
+    visit("late", s.late);
+    visit("state", s.state);
+    visit("late_seconds", s.late_seconds);
+    visit("confirmed", s.confirmed);
+    visit("waiting", s.waiting);
+    visit("requests", s.requests);
+    visit("waves", s.waves);
+    visit("unconfirmed", s.unconfirmed);
+    visit("times_late", s.times_late);
+    visit("given_up", s.given_up);
 }
 
 template <class Visit, class Status>
@@ -75,6 +93,7 @@ void visit_master(Visit& visit, Status& s) {
     visit("compression", s.compression);
     visit("rss_anon", s.rss_anon);
     visit("unsettled", s.unsettled);
+    visit("sync", s.sync);
     visit("fuse", s.fuse);
     visit("scrub", s.scrub);
     visit("slaves", s.slaves);
@@ -122,6 +141,11 @@ struct Writer {
     void operator()(const char* name, const ScrubStatus& value) {
         Writer inner;
         visit_scrub(inner, value);
+        object[name] = std::move(inner.object);
+    }
+    void operator()(const char* name, const SyncStatus& value) {
+        Writer inner;
+        visit_sync(inner, value);
         object[name] = std::move(inner.object);
     }
     void operator()(const char* name, const std::vector<SlaveRowStatus>& rows) {
@@ -176,6 +200,12 @@ struct Reader {
         if (found == nullptr) return;
         Reader inner{*found};
         visit_scrub(inner, value);
+    }
+    void operator()(const char* name, SyncStatus& value) const {
+        const auto* found = find(name);
+        if (found == nullptr) return;
+        Reader inner{*found};
+        visit_sync(inner, value);
     }
     void operator()(const char* name, Counters& value) const {
         const auto* found = find(name);

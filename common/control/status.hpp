@@ -45,6 +45,7 @@ struct SlaveRowStatus {
     double apply_rate = 0;
     std::uint64_t connects = 0;
     std::uint64_t resyncs = 0;
+    std::uint64_t durable_acks = 0;
     double hold_ms = 0;
     std::uint64_t soft_errors = 0;  // records that went well when they were tried again
     std::uint64_t hard_errors = 0;  // records that did not apply, and differences that were found
@@ -63,6 +64,23 @@ struct ScrubStatus {
     double share = 0;   // so much of it is done
 };
 
+// Of --sync on the master.
+struct SyncStatus {
+    std::uint64_t slaves = 0;  // that fsync waits for; 0: none, and all else is empty
+    std::string level;         // received, durable, applied
+    double timeout_seconds = 0;
+    std::string late;               // what happens then: degrade, block
+    std::string state;              // confirming, degraded, blocked
+    double late_seconds = 0;        // how long it has not been confirming
+    std::uint64_t confirmed = 0;    // the lsn before which enough slaves have everything
+    std::uint64_t waiting = 0;      // requests, now
+    std::uint64_t requests = 0;     // since the start, as all that follows
+    std::uint64_t waves = 0;        // confirmations that let one or more of them go: round trips
+    std::uint64_t unconfirmed = 0;  // answered without enough slaves
+    std::uint64_t times_late = 0;   // how often it was degraded or blocked
+    std::uint64_t given_up = 0;     // the application was killed while it waited
+};
+
 struct MasterStatus {
     std::string version;
     std::string volume;
@@ -78,6 +96,7 @@ struct MasterStatus {
     int compression = 0;
     std::uint64_t rss_anon = 0;
     std::uint64_t unsettled = 0;  // objects whose times are not recorded yet
+    SyncStatus sync;
     Counters fuse;
     ScrubStatus scrub;
     std::vector<SlaveRowStatus> slaves;

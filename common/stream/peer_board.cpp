@@ -1,6 +1,7 @@
 #include "common/stream/peer_board.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace tdfs {
 
@@ -19,6 +20,11 @@ bool is_at(const PeerEntry& peer, Lsn upto, Publisher::Level level) {
     return false;
 }
 
+Lsn confirmed(const PeerStatus& peer, Publisher::Level level) {
+    if (level == Publisher::Level::kReceived) return peer.received;
+    return level == Publisher::Level::kDurable ? peer.durable : std::min(peer.durable, peer.applied);
+}
+
 bool named(const std::vector<std::string>& targets, const PeerEntry& peer) {
     return targets.empty() || std::find(targets.begin(), targets.end(), peer.status.target) != targets.end();
 }
@@ -29,7 +35,7 @@ PeerBoard::PeerBoard(const std::vector<std::string>& targets) : entries_(targets
     for (std::size_t i = 0; i < targets.size(); ++i) entries_[i].status.target = targets[i];
 }
 
-void PeerBoard::put(std::size_t index, const PeerStatus& status, bool position_known, bool linked,
+bool PeerBoard::put(std::size_t index, const PeerStatus& status, bool position_known, bool linked,
                     std::uint64_t now_ns) {
     bool moved = false;
     {
@@ -45,6 +51,7 @@ void PeerBoard::put(std::size_t index, const PeerStatus& status, bool position_k
         entry.applied_rate.add(now_ns, status.applied.bytes());
     }
     if (moved) moved_.notify_all();
+    return moved;
 }
 
 void PeerBoard::close() {
@@ -79,6 +86,19 @@ std::optional<Lsn> PeerBoard::slowest() const {
         lowest = lowest ? std::min(*lowest, lsn) : lsn;
     }
     return lowest;
+}
+
+Lsn PeerBoard::confirmed_by(std::size_t count, Publisher::Level level) const {
+    std::vector<Lsn> known;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const PeerEntry& e : entries_) {
+            if (e.position_known) known.push_back(confirmed(e.status, level));
+        }
+    }
+    if (count == 0 || known.size() < count) return Lsn();
+    std::sort(known.begin(), known.end(), std::greater<>());
+    return known[count - 1];
 }
 
 bool PeerBoard::wait(const std::vector<std::string>& targets, std::size_t count, Lsn upto, Publisher::Level level,

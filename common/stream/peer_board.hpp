@@ -26,14 +26,15 @@ class PeerBoard {
   public:
     explicit PeerBoard(const std::vector<std::string>& targets);
 
-    // Replaces the entry of one target; wakes those who wait where a position moved.
-    void put(std::size_t index, const PeerStatus& status, bool position_known, bool linked, std::uint64_t now_ns);
+    // Replaces the entry of one target; wakes those who wait where a position moved, and says whether one did.
+    bool put(std::size_t index, const PeerStatus& status, bool position_known, bool linked, std::uint64_t now_ns);
     void close();  // wait() returns false from now on
 
     [[nodiscard]] std::vector<PeerEntry> entries() const;
     [[nodiscard]] std::size_t size() const;
     [[nodiscard]] bool has(const std::string& target) const;
     [[nodiscard]] std::optional<Lsn> slowest() const;
+    [[nodiscard]] Lsn confirmed_by(std::size_t count, Publisher::Level level) const;  // see Publisher
 
     // Waits until at least `count` of the named targets (all if empty) are at `upto`; false on the deadline and after
     // close().

@@ -135,6 +135,8 @@ std::shared_ptr<InspectJob> Publisher::inspect(const std::string& target, Inspec
     return impl_->inspect(target, std::move(order));
 }
 
+Lsn Publisher::confirmed_by(std::size_t count, Level level) const { return impl_->board().confirmed_by(count, level); }
+
 bool Publisher::has_target(const std::string& text) const { return impl_->board().has(text); }
 
 std::optional<Lsn> Publisher::slowest() const { return impl_->board().slowest(); }

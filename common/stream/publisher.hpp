@@ -52,6 +52,8 @@ struct PublisherOptions {
     std::vector<Target> targets;  // no two alike
     bool nodelay = true;
     std::string name;  // of this machine and directory, told to the slaves
+    // Called when a slave's positions moved; by session threads, which hold no lock then. May be empty.
+    std::function<void()> moved;
 };
 
 // What status shows of one slave. Times are monotonic ns, 0: never.
@@ -71,6 +73,7 @@ struct PeerStatus {
     Progress progress;                               // while resyncing
     double hold_ms = 0;                              // how long writers were held at the end of the last resync
     std::uint64_t soft_errors = 0, hard_errors = 0;  // as the slave counts them (proto/session.hpp)
+    std::uint64_t durable_acks = 0;  // acknowledgements that moved `durable`: round trips to the slave's disk
 };
 
 // One session thread per target: connects, shakes hands, streams or resyncs, reconnects for ever with backoff
@@ -107,6 +110,9 @@ class Publisher {
     bool wait_for_count(std::size_t count, Lsn upto, Level level, std::chrono::milliseconds timeout);
     // Has a slave inspect itself. The job ends with an error where the slave is not streaming, or ceases to be.
     std::shared_ptr<InspectJob> inspect(const std::string& target, InspectStart order);
+    // How far at least `count` of the targets are known to be, where a level includes those before it: what is applied
+    // counts only as far as it is durable, too. Lsn() where fewer are known to be anywhere.
+    [[nodiscard]] Lsn confirmed_by(std::size_t count, Level level) const;
     [[nodiscard]] bool has_target(const std::string& text) const;  // as PeerStatus::target
     // The lowest applied (and durable) lsn over all targets, for retention. nullopt: not all of them are streaming or
     // stalled (or there are none), so that nobody knows what they will ask for.

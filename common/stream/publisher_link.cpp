@@ -97,6 +97,7 @@ bool PublisherLink::visit() {
     const SessionEnd end = run_session(fd->get(), session);
     view_ = SegmentView{};
     resyncs_before_ += session.report().resyncs;
+    durable_acks_before_ += session.report().durable_acks;
     if (stopping()) {
         tcp_close_politely(std::move(*fd), {}, kFarewellMs, -1);
     } else if (end.refused) {
@@ -219,6 +220,7 @@ void PublisherLink::note(const PublisherSession& session) {
         status_.durable = report.durable;
         status_.applied = report.applied;
         status_.resyncs = resyncs_before_ + report.resyncs;
+        status_.durable_acks = durable_acks_before_ + report.durable_acks;
         status_.progress = report.progress;
         status_.soft_errors = report.soft_errors;
         status_.hard_errors = report.hard_errors;
@@ -241,7 +243,8 @@ void PublisherLink::note(const PublisherSession& session) {
             }
         }
     }
-    shared_.board.put(index_, status_, position_known_, linked, monotonic_ns());
+    const bool moved = shared_.board.put(index_, status_, position_known_, linked, monotonic_ns());
+    if (moved && shared_.options.moved) shared_.options.moved();
 }
 
 void PublisherLink::note_end(const SessionEnd& end) {

@@ -80,8 +80,9 @@ class PublisherLink {
     bool position_known_ = false;
     bool welcomed_ = false;             // on this connection
     std::uint64_t resyncs_before_ = 0;  // on earlier connections
-    std::string lost_;                  // what happened to the socket
-    std::string logged_;                // the line that stands last in the log for this target
+    std::uint64_t durable_acks_before_ = 0;
+    std::string lost_;    // what happened to the socket
+    std::string logged_;  // the line that stands last in the log for this target
 };
 
 }  // namespace tdfs

@@ -154,6 +154,7 @@ void PublisherSession::receive_ack(ByteView payload) {
     ++report_.acks;
     report_.soft_errors = ack->soft_errors;
     report_.hard_errors = ack->hard_errors;
+    if (ack->durable > report_.durable) ++report_.durable_acks;
     report_.progressed = report_.progressed || received > report_.received || ack->applied > report_.applied;
     report_.received = received;
     report_.durable = ack->durable;

@@ -30,6 +30,7 @@ struct SessionReport {
     double hold_ms = 0;
     std::uint64_t acks = 0;
     std::uint64_t soft_errors = 0, hard_errors = 0;
+    std::uint64_t durable_acks = 0;  // that moved `durable`
 };
 
 // Stages, each of which goes only to a later one, but for resync and stream, which may alternate:

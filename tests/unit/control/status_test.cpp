@@ -27,6 +27,7 @@ MasterStatus master_sample() {
     s.compression = 1;
     s.rss_anon = 9ULL << 20;
     s.unsettled = 1;
+    s.sync = {2, "durable", 10, "degrade", "degraded", 75, 72'000'000, 3, 10, 5, 4, 1, 0};
     s.fuse = {{"requests", 12}, {"errors", 0}};
 
     SlaveRowStatus streaming;
@@ -70,6 +71,7 @@ TEST_CASE("the status of a master is a table for people") {
   epoch       00c0ffee00c0ffee
   position    00c0ffee00c0ffee:73400320
   journal     70 MiB, lsn 1024 to 73400320, durable to 73000000, compressed
+  sync        2 slaves durable, degraded for 1 min 15 s, 3 waiting, 4 of 10 fsyncs not confirmed
   unsettled   1 object
   memory      9.0 MiB
   fuse        requests 12

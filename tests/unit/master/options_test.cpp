@@ -49,5 +49,9 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "-c", "a:4710", "/m"}), ContainsSubstring("twice"));
     CHECK_THAT(advice({"-m", "/d", "-z", "2", "/m"}), ContainsSubstring("-z"));
     CHECK_THAT(advice({"-m", "/d", "--segment-bytes", "7", "/m"}), ContainsSubstring("segment-bytes"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "2", "/m"}), ContainsSubstring("-c names 1"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1:now", "/m"}), ContainsSubstring("now"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync-timeout", "3", "/m"}), ContainsSubstring("--sync K"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--sync-timeout", "x", "/m"}), ContainsSubstring("x"));
     CHECK_THAT(advice({"-m", "/d", "--nonsense", "/m"}), ContainsSubstring("nonsense"));
 }

@@ -58,3 +58,25 @@ TEST_CASE("who waits is woken by the position that is enough, and by close") {
     REQUIRE_FALSE(board.wait({}, 1, Lsn(101), Level::kApplied, 1h));
     closes.join();
 }
+
+TEST_CASE("what enough peers have confirmed is what the slowest of the fastest has") {
+    PeerBoard board({"a:1", "b:2", "c:3"});
+    board.put(0, at("a:1", 30, 20, 25), true, true, 1);
+    board.put(1, at("b:2", 90, 80, 70), true, true, 1);
+    REQUIRE(board.confirmed_by(1, Level::kReceived) == Lsn(90));
+    REQUIRE(board.confirmed_by(2, Level::kReceived) == Lsn(30));
+    REQUIRE(board.confirmed_by(2, Level::kDurable) == Lsn(20));
+    REQUIRE(board.confirmed_by(1, Level::kApplied) == Lsn(70));
+    REQUIRE(board.confirmed_by(2, Level::kApplied) == Lsn(20));  // applied, but not durable further than that
+    REQUIRE(board.confirmed_by(3, Level::kReceived) == Lsn());   // one is nowhere
+    board.put(1, at("b:2", 90, 80, 70), false, true, 1);
+    REQUIRE(board.confirmed_by(2, Level::kReceived) == Lsn());
+}
+
+TEST_CASE("an entry says whether a position moved with it") {
+    PeerBoard board({"a:1"});
+    REQUIRE(board.put(0, at("a:1", 30, 20, 10), true, true, 1));
+    REQUIRE_FALSE(board.put(0, at("a:1", 30, 20, 10), true, true, 2));
+    REQUIRE(board.put(0, at("a:1", 30, 21, 10), true, true, 3));
+    REQUIRE_FALSE(board.put(0, at("a:1", 30, 22, 10), false, true, 4));
+}
