@@ -138,10 +138,21 @@ int run(const MasterOptions& options) {
                 volume.root(), hold, [&nodes](const ObjectId& object) { return is_unsettled(nodes, object); }});
         });
 
+    RetentionLimits limits;
+    limits.retain_bytes = options.retain_bytes;
+    limits.retain_age = std::chrono::seconds(options.retain_age);
+    limits.reserve_bytes = volume.reserve_bytes();
+    Retention retention(journal, publisher, volume.state().fd(), !options.slaves.empty(), limits,
+                        [&settler] { return settler.settled_lsn(); });
+    mutator.on_full([&retention, &settler] {
+        settler.forget_settled();
+        return retention.give_up_oldest();
+    });
+
     Scrub scrub(publisher, {options.scrub_rate, options.scrub_repair});
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
-                     publisher, gate, scrub, stop_requested.get()});
+                     publisher, gate, retention, scrub, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
     OwnFd run_directory;
     if (volume.mount_covers_directory()) {
@@ -158,13 +169,9 @@ int run(const MasterOptions& options) {
     publisher.start();
     scrub.start();
     mount.start();
-    const RetentionLimits limits{options.retain_bytes};
     {
         Housekeeper housekeeper([&] {
-            const Lsn floor = retention_floor(journal.oldest(), journal.tail(),
-                                              options.slaves.empty() ? journal.tail() : publisher.slowest(), limits);
-            const auto dropped = journal.drop_before(std::min(floor, settler.settled_lsn()));
-            if (!dropped) spdlog::error("journal drop_before={} error=\"{}\"", floor.bytes(), dropped.error().text());
+            retention.tend();
             const auto losses = settler.root_losses();
             if (file_system.root_changed()) {
                 volume.note_content();

@@ -1,5 +1,7 @@
 #include "master/mutator.hpp"
 
+#include <linux/falloc.h>
+
 #include <array>
 
 #include <spdlog/spdlog.h>
@@ -8,6 +10,23 @@
 #include "proto/lzf.hpp"
 
 namespace tdfs {
+
+namespace {
+
+// Operations that (may) give space back, and fsync, must work on a full disk for longer than others.
+Room room_for(const Record& r) {
+    if (const auto* a = std::get_if<AttributesRecord>(&r)) {
+        return (a->valid & AttributesRecord::kSize) != 0 ? Room::kGivesBack : Room::kOrdinary;
+    }
+    if (const auto* f = std::get_if<FallocateRecord>(&r)) {
+        return (f->mode & FALLOC_FL_PUNCH_HOLE) != 0 ? Room::kGivesBack : Room::kOrdinary;
+    }
+    const bool gives_back = std::holds_alternative<UnlinkRecord>(r) || std::holds_alternative<RmdirRecord>(r) ||
+                            std::holds_alternative<SyncRecord>(r);
+    return gives_back ? Room::kGivesBack : Room::kOrdinary;
+}
+
+}  // namespace
 
 Pending::Pending(Pending&& other) noexcept
     : mutator_(std::exchange(other.mutator_, nullptr)),
@@ -48,6 +67,17 @@ void Mutator::abandon(Reservation&& reservation) {
     if (!done) broke(lsn, done.error());
 }
 
+SysResult<Reservation> Mutator::reserve(std::size_t payload_bytes, ByteView intent, Room room) {
+    for (;;) {
+        auto reservation = journal_.reserve(payload_bytes, intent, room);
+        const bool no_space = !reservation && reservation.error() == Errno(ENOSPC);
+        if (no_space && make_space_ && make_space_()) continue;
+        // Small ones may go through for a while when larger ones do not.
+        if (no_space != full_.load(std::memory_order_relaxed) && room == Room::kOrdinary) full_ = no_space;
+        return reservation;
+    }
+}
+
 SysResult<Pending> Mutator::begin(const Record& r, std::uint64_t ino, std::uint64_t other_ino) {
     if (broken()) return fail(EROFS);
     Bytes payload;
@@ -55,7 +85,7 @@ SysResult<Pending> Mutator::begin(const Record& r, std::uint64_t ino, std::uint6
     static thread_local Bytes intent;
     intent.clear();
     encode_intent({ino, other_ino, 0, r}, payload, intent);
-    auto reservation = journal_.reserve(payload.size(), intent);
+    auto reservation = reserve(payload.size(), intent, room_for(r));
     if (!reservation) return fail(reservation.error());
     return Pending(*this, std::move(*reservation), std::move(payload));
 }
@@ -66,7 +96,7 @@ SysResult<Lsn> Mutator::note(const Record& r, ByteView intent) {
     if (broken()) return fail(EROFS);
     Bytes payload;
     encode_record(r, payload);
-    auto reservation = journal_.reserve(payload.size(), intent);
+    auto reservation = reserve(payload.size(), intent, room_for(r));
     if (!reservation) return fail(reservation.error());
     const Lsn lsn = reservation->lsn();
     const std::array<ByteView, 1> pieces{payload};
@@ -115,7 +145,7 @@ SysResult<std::size_t> Mutator::write(int fd, const WriteRecord& r, const std::f
         whole.insert(whole.end(), r.data.begin(), r.data.end());
         compressed = lzf_compress(whole, packed);
     }
-    auto reservation = journal_.reserve(compressed ? packed.size() : raw, intent);
+    auto reservation = reserve(compressed ? packed.size() : raw, intent, Room::kOrdinary);
     if (!reservation) return fail(reservation.error());
 
     const auto written = write_most(fd, r.data, r.offset);

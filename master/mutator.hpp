@@ -44,6 +44,10 @@ class Mutator {
   public:
     Mutator(Journal& journal, bool compress) : journal_(journal), compress_(compress) {}
 
+    // Called when there is no disk space for a record, by the operation's thread, with its locks held; true: some has been
+    // made, try again. Set before there are operations.
+    void on_full(std::function<bool()> make_space) { make_space_ = std::move(make_space); }
+
     // ENOSPC: no room for the record, nothing must be done. EROFS: see above.
     SysResult<Pending> begin(const Record& r, std::uint64_t ino = 0, std::uint64_t other_ino = 0);
 
@@ -55,6 +59,8 @@ class Mutator {
     SysResult<Lsn> note(const Record& r);
 
     [[nodiscard]] bool broken() const { return broken_.load(std::memory_order_relaxed); }
+    // The last change was refused for want of disk space.
+    [[nodiscard]] bool full() const { return full_.load(std::memory_order_relaxed); }
     [[nodiscard]] bool compresses() const { return compress_; }
 
   private:
@@ -63,11 +69,14 @@ class Mutator {
     void abandon(Reservation&& reservation);
     SysResult<std::size_t> commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written);
     SysResult<Lsn> note(const Record& r, ByteView intent);
+    SysResult<Reservation> reserve(std::size_t payload_bytes, ByteView intent, Room room);
     void broke(Lsn lsn, Errno e);
 
     Journal& journal_;
     const bool compress_;
+    std::function<bool()> make_space_;
     std::atomic<bool> broken_{false};
+    std::atomic<bool> full_{false};
 };
 
 }  // namespace tdfs

@@ -13,6 +13,7 @@ namespace tdfs {
 
 namespace {
 constexpr const char* kDefaultPort = "4710";
+constexpr std::uint64_t kLongestAge = 3'153'600'000;  // a hundred years
 
 // HOST, HOST:PORT, [V6], [V6]:PORT, or a bare IPv6 address.
 std::optional<PublisherOptions::Target> parse_target(const std::string& text) {
@@ -60,6 +61,11 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
          cxxopts::value<std::string>()->default_value("10:degrade"), "SECONDS[:degrade|block]")
         ("retain-bytes", "how much history is kept for slaves that are away; one that falls further behind is resynced",
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
+        ("retain-age", "history that is older than this goes, whoever has not read it (default: no such limit)",
+         cxxopts::value<std::uint64_t>(), "SECONDS")
+        ("reserve", "bytes of its disk that the journal never takes: old history goes first, then changes are refused "
+         "(ENOSPC) before they are done (default: 64 MiB, or 1 % of a disk that is smaller than 6.25 GiB)",
+         cxxopts::value<std::uint64_t>(), "BYTES")
         ("segment-bytes", "size of a journal segment", cxxopts::value<std::uint64_t>()->default_value("67108864"), "N")
         ("allow-empty", "start although DIR is empty and was not when the volume was last used: empties the slaves")
         ("scrub", "inspect the slaves for ever, reading at most so many bytes a second on each side (as 10M)",
@@ -129,6 +135,13 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
         if (o.scrub_repair && o.scrub_rate == 0) return usage("--scrub-repair needs --scrub RATE");
         o.log_level = parsed["log-level"].as<std::string>();
         o.retain_bytes = parsed["retain-bytes"].as<std::uint64_t>();
+        if (parsed.count("retain-age") > 0) {
+            o.retain_age = parsed["retain-age"].as<std::uint64_t>();
+            if (o.retain_age == 0 || o.retain_age > kLongestAge) {
+                return usage("--retain-age must be between 1 and " + std::to_string(kLongestAge) + " seconds");
+            }
+        }
+        if (parsed.count("reserve") > 0) o.reserve_bytes = parsed["reserve"].as<std::uint64_t>();
         o.segment_bytes = parsed["segment-bytes"].as<std::uint64_t>();
         if (o.segment_bytes < 4 * kMaxFrameBytes || o.segment_bytes > (std::uint64_t{1} << 40)) {
             return usage("--segment-bytes must be between " + std::to_string(4 * kMaxFrameBytes) + " and 2^40");

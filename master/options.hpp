@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,6 +26,8 @@ struct MasterOptions {
     std::string log_level = "info";
     SyncPolicy sync;  // --sync, --sync-timeout
     std::uint64_t retain_bytes = 4ull << 30;
+    std::uint64_t retain_age = 0;                // seconds; 0: no limit
+    std::optional<std::uint64_t> reserve_bytes;  // not given: see Volume::reserve_bytes()
     std::uint64_t segment_bytes = 64ull << 20;
     std::uint64_t scrub_rate = 0;  // bytes a second; 0: off
     bool scrub_repair = false;

@@ -78,6 +78,7 @@ json Service::status() const {
     s.volume = p_.volume_id.text();
     s.position = to_text(position);
     s.epoch = s.position.substr(0, s.position.find(':'));
+    if (p_.mutator.full()) s.state = "full: changes are refused (ENOSPC) until there is disk space, see --reserve";
     if (p_.mutator.broken()) s.state = "read-only: a change could not be recorded, see the log";
     s.oldest = p_.journal.oldest().bytes();
     s.tail = p_.journal.tail().bytes();
@@ -88,13 +89,25 @@ json Service::status() const {
     s.compression = p_.options.compress ? 1 : 0;
     s.rss_anon = anonymous_memory_bytes();
     s.unsettled = p_.settler.pending();
+    s.retain_bytes = p_.retention.limits().retain_bytes;
+    s.retain_age = static_cast<std::uint64_t>(p_.retention.limits().retain_age.count());
+    s.reserve_bytes = p_.retention.limits().reserve_bytes;
+    s.free_bytes = p_.retention.free_bytes();
+    s.given_up_segments = p_.retention.given_up();
     s.sync = p_.gate.status();
     s.fuse["nodes"] = p_.nodes.size();
     s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
     s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
     s.scrub = p_.scrub.status();
-    for (const PeerStatus& p : p_.publisher.status()) s.slaves.push_back(row_of(p));
+    for (const PeerStatus& p : p_.publisher.status()) {
+        const HistoryUse use = history_use(p, p_.journal.oldest(), p_.journal.tail(), p_.retention.limits());
+        SlaveRowStatus& row = s.slaves.emplace_back(row_of(p));
+        row.history_known = use.known;
+        row.history_lost = use.lost;
+        row.history_left = use.left_bytes;
+        row.history_percent = use.percent;
+    }
     return status_to_json(s);
 }
 

@@ -11,6 +11,7 @@
 #include "master/mutator.hpp"
 #include "master/node_table.hpp"
 #include "master/options.hpp"
+#include "master/retention.hpp"
 #include "master/scrub.hpp"
 #include "master/settler.hpp"
 #include "master/volume.hpp"
@@ -33,6 +34,7 @@ class Service {
         FuseMount& mount;
         Publisher& publisher;
         SyncGate& gate;
+        const Retention& retention;
         const Scrub& scrub;
         int stop_requested;  // eventfd
     };

@@ -128,7 +128,24 @@ void Settler::settle_locked(Node* node) {
 }
 
 void Settler::sweep(std::uint64_t quiet_ns) {
-    const std::lock_guard one_at_a_time(sweeping_);
+    {
+        std::unique_lock lock(mutex_);
+        swept_.wait(lock, [this] { return !sweeping_; });
+        sweeping_ = true;
+    }
+    look_through(quiet_ns);
+}
+
+void Settler::forget_settled() {
+    {
+        const std::lock_guard guard(mutex_);
+        if (sweeping_) return;  // perhaps by this very thread, which finds no room for a record
+        sweeping_ = true;
+    }
+    look_through(std::nullopt);
+}
+
+void Settler::look_through(std::optional<std::uint64_t> quiet_ns) {
     const Lsn tail = journal_.tail();  // what is remembered after this point was committed after it
     std::vector<Remembered> work;
     {
@@ -140,9 +157,10 @@ void Settler::sweep(std::uint64_t quiet_ns) {
     Lsn oldest = tail;
     for (const Remembered& r : work) {
         const std::uint64_t touched = r.node->touched_ns.load();
-        const bool is_quiet = now - std::min(now, touched) >= quiet_ns;
+        const bool is_quiet = quiet_ns && now - std::min(now, touched) >= *quiet_ns;
         const bool is_old = now - std::min(now, r.since_ns) >= kLongestMs * 1'000'000;
-        if (touched != 0 && (is_quiet || is_old)) settle(r.node);
+        const bool is_far = tail > r.first && tail - r.first >= kFarBytes;
+        if (quiet_ns && touched != 0 && (is_quiet || is_old || is_far)) settle(r.node);
         // Forgotten before it is looked at once more, so that a change in between is remembered anew.
         if (r.node->touched_ns.load() == 0) {
             r.node->in_settler = false;
@@ -158,8 +176,10 @@ void Settler::sweep(std::uint64_t quiet_ns) {
         const std::lock_guard guard(mutex_);
         for (const Remembered& r : remembered_) oldest = std::min(oldest, r.first);
         remembered_.insert(remembered_.end(), left.begin(), left.end());
+        set_settled_lsn(std::max(oldest, settled_lsn()));
+        sweeping_ = false;
     }
-    set_settled_lsn(std::max(oldest, settled_lsn()));
+    swept_.notify_all();
 }
 
 void Settler::settle_all() { sweep(0); }

@@ -26,8 +26,10 @@ namespace tdfs {
 class Settler {
   public:
     static constexpr std::uint64_t kQuietMs = 100;
-    // What is never quiet is settled now and then all the same: the journal is kept from its first unsettled change on.
+    // What is never quiet is settled now and then all the same, and when its first change is far back: the journal is kept
+    // from there on.
     static constexpr std::uint64_t kLongestMs = 2000;
+    static constexpr std::uint64_t kFarBytes = 16ull << 20;
 
     Settler(Locks& locks, NodeTable& nodes, Mutator& mutator, Journal& journal);
     ~Settler();  // stop()
@@ -75,6 +77,8 @@ class Settler {
     void settle_before_loss(std::uint64_t ino);
     // Settles everything that is remembered now.
     void settle_all();
+    // Brings settled_lsn() up to date without settling anything; takes no object's lock and never waits.
+    void forget_settled();
     [[nodiscard]] std::size_t pending() const;
 
   private:
@@ -86,6 +90,7 @@ class Settler {
     void run();
     void settle_locked(Node* node);
     void sweep(std::uint64_t quiet_ns);
+    void look_through(std::optional<std::uint64_t> quiet_ns);  // by one thread at a time, see sweeping_
 
     Locks& locks_;
     NodeTable& nodes_;
@@ -100,7 +105,8 @@ class Settler {
     std::condition_variable wake_;
     std::vector<Remembered> remembered_;
     bool stopping_ = false;
-    std::mutex sweeping_;
+    std::condition_variable swept_;
+    bool sweeping_ = false;
     std::thread thread_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,13 @@ using Text = Unexpected<std::string>;
 
 // A new epoch's first lsn lies beyond all that the old one can have handed out, so that no number ever means two bytes.
 constexpr std::uint64_t kEpochGapBytes = 1ull << 40;
+
+std::uint64_t default_reserve(int directory) {
+    constexpr std::uint64_t kMost = 64ull << 20;
+    struct statvfs s {};
+    if (::fstatvfs(directory, &s) != 0) return kMost;
+    return std::min(kMost, std::uint64_t{s.f_blocks} * s.f_frsize / 100);
+}
 }  // namespace
 
 Result<std::unique_ptr<Volume>, std::string> Volume::open(const MasterOptions& options) {
@@ -123,6 +131,8 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     }
     JournalOptions journal_options;
     journal_options.segment_bytes = options.segment_bytes;
+    reserve_bytes_ = options.reserve_bytes ? *options.reserve_bytes : default_reserve(state_->fd());
+    journal_options.keep_free_bytes = reserve_bytes_;
     const Lsn first = identity.history.empty() ? Lsn() : identity.history.back().first_lsn;
     auto journal = Journal::open(state_->fd(), journal_options, first, same_boot,
                                  [this](const InFlight& f) { return resolve_intent(root(), f); });

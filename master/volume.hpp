@@ -32,6 +32,8 @@ class Volume {
     [[nodiscard]] StateDir& state() { return *state_; }
     [[nodiscard]] Journal& journal() { return *journal_; }
     [[nodiscard]] Epoch epoch() const { return epoch_; }  // any thread
+    // What the journal leaves free of its disk: as asked for, or 64 MiB, or 1 % of a small disk.
+    [[nodiscard]] std::uint64_t reserve_bytes() const { return reserve_bytes_; }
     // What stood in the journal when history went on was written by a process that was killed: modification times may be
     // unsettled.
     [[nodiscard]] bool was_killed() const { return was_killed_; }
@@ -56,6 +58,7 @@ class Volume {
     std::string directory_, mountpoint_;
     bool covers_ = false;
     bool was_killed_ = false;
+    std::uint64_t reserve_bytes_ = 0;
     Epoch epoch_;
     std::unique_ptr<StateDir> state_;
     std::unique_ptr<Journal> journal_;

@@ -138,6 +138,21 @@ std::string errors_text(std::uint64_t soft, std::uint64_t hard) {
     return std::to_string(soft) + " soft and " + std::to_string(hard) + " hard errors";
 }
 
+// Of a slave that is far behind; "" else.
+std::string history_text(const SlaveRowStatus& s) {
+    constexpr std::uint64_t kWorthSaying = 50;
+    if (!s.history_known || s.history_percent < kWorthSaying) return "";
+    if (s.history_lost) return "has fallen out of the history that is kept: will be resynced";
+    return "falls out of the history that is kept in " + human_bytes(s.history_left) + " (" +
+           std::to_string(s.history_percent) + " % used)";
+}
+
+// "40 MiB free, 64 MiB reserved: old history goes"; nothing while there is space.
+std::string disk_text(const MasterStatus& s) {
+    if (s.free_bytes >= s.reserve_bytes) return "";
+    return human_bytes(s.free_bytes) + " free, " + human_bytes(s.reserve_bytes) + " reserved: old history goes";
+}
+
 std::string slaves_table(const std::vector<SlaveRowStatus>& slaves) {
     if (slaves.empty()) return "  no slaves\n";
     Table table({"SLAVE", "STATE", "BEHIND", "RECORDS", "AGE", "SENDING", "APPLYING", "SENT", "NAME"},
@@ -151,6 +166,7 @@ std::string slaves_table(const std::vector<SlaveRowStatus>& slaves) {
         if (slaves[i].soft_errors != 0 || slaves[i].hard_errors != 0) {
             text += "    " + errors_text(slaves[i].soft_errors, slaves[i].hard_errors) + "\n";
         }
+        if (const auto history = history_text(slaves[i]); !history.empty()) text += "    " + history + "\n";
         if (!slaves[i].detail.empty()) text += "    " + printable(slaves[i].detail) + "\n";
     }
     return text;
@@ -168,6 +184,7 @@ std::string render(const MasterStatus& s) {
     add_fact(out, "journal",
              human_bytes(s.journal_bytes) + ", lsn " + std::to_string(s.oldest) + " to " + std::to_string(s.tail) +
                  ", durable to " + std::to_string(s.durable) + (s.compression != 0 ? ", compressed" : ""));
+    add_fact(out, "disk", disk_text(s));
     add_fact(out, "sync", sync_text(s.sync));
     if (s.unsettled != 0) add_fact(out, "unsettled", plural(s.unsettled, "object"));
     add_fact(out, "scrub", scrub_text(s.scrub));

@@ -57,6 +57,10 @@ void visit_slave_row(Visit& visit, Status& s) {
     visit("hold_ms", s.hold_ms);
     visit("soft_errors", s.soft_errors);
     visit("hard_errors", s.hard_errors);
+    visit("history_known", s.history_known);
+    visit("history_lost", s.history_lost);
+    visit("history_left", s.history_left);
+    visit("history_percent", s.history_percent);
     visit("progress", s.progress);
 }
 
@@ -93,6 +97,11 @@ void visit_master(Visit& visit, Status& s) {
     visit("compression", s.compression);
     visit("rss_anon", s.rss_anon);
     visit("unsettled", s.unsettled);
+    visit("retain_bytes", s.retain_bytes);
+    visit("retain_age", s.retain_age);
+    visit("reserve_bytes", s.reserve_bytes);
+    visit("free_bytes", s.free_bytes);
+    visit("given_up_segments", s.given_up_segments);
     visit("sync", s.sync);
     visit("fuse", s.fuse);
     visit("scrub", s.scrub);

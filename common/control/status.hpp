@@ -47,9 +47,13 @@ struct SlaveRowStatus {
     std::uint64_t resyncs = 0;
     std::uint64_t durable_acks = 0;
     double hold_ms = 0;
-    std::uint64_t soft_errors = 0;  // records that went well when they were tried again
-    std::uint64_t hard_errors = 0;  // records that did not apply, and differences that were found
-    ProgressStatus progress;        // while resyncing
+    std::uint64_t soft_errors = 0;   // records that went well when they were tried again
+    std::uint64_t hard_errors = 0;   // records that did not apply, and differences that were found
+    bool history_known = false;      // whether the following mean anything
+    bool history_lost = false;       // what it has not read is not kept any more: it will be resynced
+    std::uint64_t history_left = 0;  // so many more bytes, and it is
+    std::uint64_t history_percent = 0;
+    ProgressStatus progress;  // while resyncing
 };
 
 // Of the inspection that goes on for ever; a rate of 0: there is none.
@@ -96,6 +100,11 @@ struct MasterStatus {
     int compression = 0;
     std::uint64_t rss_anon = 0;
     std::uint64_t unsettled = 0;  // objects whose times are not recorded yet
+    std::uint64_t retain_bytes = 0;
+    std::uint64_t retain_age = 0;         // seconds; 0: no limit
+    std::uint64_t reserve_bytes = 0;      // of the disk, that the journal leaves free
+    std::uint64_t free_bytes = 0;         // there, now
+    std::uint64_t given_up_segments = 0;  // of history, since the start, because the disk was full
     SyncStatus sync;
     Counters fuse;
     ScrubStatus scrub;

@@ -9,7 +9,7 @@ Journal::Journal(OwnFd dir, const JournalOptions& options)
     : dir_(std::move(dir)),
       options_(options),
       table_(dir_.get(), options.slots),
-      spare_(dir_.get(), options.segment_bytes) {}
+      spare_(dir_.get(), options.segment_bytes, options.keep_free_bytes) {}
 
 Journal::~Journal() {
     keeper_.stop();

@@ -30,11 +30,17 @@ namespace tdfs {
 struct JournalOptions {
     std::uint64_t segment_bytes = 64ull << 20;  // preallocated; at least 4 * kMaxFrameBytes unless a test says so
     std::uint32_t slots = 128;                  // reservations in flight at once; further reserve() calls wait
+    // No further segment is made where less than this would be left on the file system: ENOSPC.
+    std::uint64_t keep_free_bytes = 0;
 };
 
 // What a recovery writes into the place of an InFlight. Raw payload of a kRecord frame (stored uncompressed); empty:
 // a void frame. When it does not fit, the place becomes void and `payload` is appended at the tail.
 using Resolver = std::function<Bytes(const InFlight&)>;
+
+// What a reservation is for. While there is no space for another segment, the last part of the current one (a 64th) is kept
+// for operations that give space back, so that a full disk can be emptied.
+enum class Room : std::uint8_t { kOrdinary, kGivesBack };
 
 // A place in history that has been set aside. Move-only handle; must be given to commit() or abandon() (a broken
 // invariant otherwise).
@@ -128,7 +134,7 @@ class Journal {
     // EMSGSIZE: payload or intent too long, or a frame longer than a segment. ECANCELED: interrupted while waiting for
     // a slot. ESHUTDOWN: closed. Another error: a commit has failed before; what is in place stays, to be resolved at the
     // next open, and nothing more can be written.
-    SysResult<Reservation> reserve(std::size_t payload_bytes, ByteView intent);
+    SysResult<Reservation> reserve(std::size_t payload_bytes, ByteView intent, Room room = Room::kOrdinary);
     // Fills the place: payload is the concatenation of the pieces, as it is to be stored (raw_bytes: size before
     // compression). Shorter than reserved is padded.
     SysResult<void> commit(Reservation&& r, std::uint8_t flags, std::uint32_t raw_bytes,
@@ -183,8 +189,8 @@ class Journal {
     Journal(OwnFd dir, const JournalOptions& options);
 
     // Under mutex_:
-    SysResult<Reservation> place(std::uint32_t slot, std::uint32_t frame_bytes);
-    SysResult<void> make_room(std::size_t frame_bytes);  // the next frame fits the last segment afterwards
+    SysResult<Reservation> place(std::uint32_t slot, std::uint32_t frame_bytes, Room room);
+    SysResult<void> make_room(std::size_t frame_bytes, Room room);  // the next frame fits the last segment afterwards
     SysResult<void> roll_over();
     void want_spare();
     void set_tail(Lsn tail);

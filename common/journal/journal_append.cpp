@@ -45,7 +45,7 @@ SysResult<void> Journal::append(ByteView frames) {
             if (refused_ != Errno(0)) return fail(refused_);
             TDFS_INVARIANT(order_.empty(), "append() to a journal in which a reservation is open");
             last_time_ns_ = std::max(last_time_ns_, wall_clock_ns());
-            if (auto room = make_room(decode_header(frames)->frame_bytes()); !room) return room;
+            if (auto room = make_room(decode_header(frames)->frame_bytes(), Room::kGivesBack); !room) return room;
             segment = segments_.back();
             offset = used_bytes();
             run = run_within(frames, capacity_ - offset);

@@ -244,7 +244,7 @@ Done JournalOpening::fill(const std::vector<ResolvedPlace>& places) {
 Done JournalOpening::append_frame(ByteView payload) {
     TDFS_INVARIANT(payload.size() <= kMaxPayloadBytes, "a resolver's payload is longer than a frame may be");
     const auto bytes = kFrameHeaderBytes + payload.size();
-    if (auto room = journal_->make_room(bytes); !room)
+    if (auto room = journal_->make_room(bytes, Room::kGivesBack); !room)
         return refuse("a resolved reservation finds no room", room.error());
     journal_->last_time_ns_ = std::max(journal_->last_time_ns_, wall_clock_ns());
     FrameHeader h;

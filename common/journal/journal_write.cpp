@@ -62,21 +62,21 @@ SysResult<void> write_frame(int fd, const HeaderBytes& header, std::span<const B
 
 }  // namespace
 
-SysResult<Reservation> Journal::reserve(std::size_t payload_bytes, ByteView intent) {
+SysResult<Reservation> Journal::reserve(std::size_t payload_bytes, ByteView intent, Room room) {
     if (payload_bytes > kMaxPayloadBytes || intent.size() > kMaxIntentBytes) return fail(EMSGSIZE);
     const auto slot = table_.take(intent);
     if (!slot) return fail(slot.error());
     auto r = [&] {
         const std::lock_guard lock(mutex_);
-        return place(*slot, static_cast<std::uint32_t>(kFrameHeaderBytes + payload_bytes));
+        return place(*slot, static_cast<std::uint32_t>(kFrameHeaderBytes + payload_bytes), room);
     }();
     if (!r) table_.release(*slot);
     return r;
 }
 
-SysResult<Reservation> Journal::place(std::uint32_t slot, std::uint32_t frame_bytes) {
+SysResult<Reservation> Journal::place(std::uint32_t slot, std::uint32_t frame_bytes, Room room) {
     if (refused_ != Errno(0)) return fail(refused_);
-    if (auto room = make_room(frame_bytes); !room) return fail(room.error());
+    if (auto made = make_room(frame_bytes, room); !made) return fail(made.error());
     last_time_ns_ = std::max(last_time_ns_, wall_clock_ns());
 
     Reservation r;
@@ -91,16 +91,23 @@ SysResult<Reservation> Journal::place(std::uint32_t slot, std::uint32_t frame_by
     return r;
 }
 
-SysResult<void> Journal::make_room(std::size_t frame_bytes) {
+SysResult<void> Journal::make_room(std::size_t frame_bytes, Room room) {
     if (frame_bytes > options_.segment_bytes) return fail(EMSGSIZE);
     if (used_bytes() + frame_bytes > capacity_) {
         if (used_bytes() + frame_bytes > options_.segment_bytes) {
             if (auto rolled = roll_over(); !rolled) return rolled;
         } else {  // the disk was full when this segment was made or opened
+            const auto missing = options_.segment_bytes - capacity_;
+            const auto fits = leaves_free(dir_.get(), missing, options_.keep_free_bytes);
+            if (!fits) return fits;
             const auto grown = preallocate(segments_.back()->fd(), capacity_, options_.segment_bytes);
             if (!grown) return grown;
             capacity_ = options_.segment_bytes;
         }
+    }
+    const bool in_kept_part = used_bytes() + frame_bytes + options_.segment_bytes / 64 > capacity_;
+    if (room == Room::kOrdinary && in_kept_part && spare_.disk_bytes() == 0) {
+        if (auto ready = spare_.prepare(); !ready) return ready;
     }
     if (used_bytes() + frame_bytes > capacity_ / 2) want_spare();
     return {};

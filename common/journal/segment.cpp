@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 
 #include <array>
 #include <charconv>
@@ -55,6 +56,15 @@ SysResult<void> preallocate(int fd, std::uint64_t from, std::uint64_t to) {
     // longer than it need be, which does no harm: the first error is the one to tell.
     [[maybe_unused]] const int ignored = ::ftruncate(fd, static_cast<off_t>(from));
     return fail(error);
+}
+
+SysResult<void> leaves_free(int fd, std::uint64_t bytes, std::uint64_t keep) {
+    if (keep == 0) return {};
+    struct statvfs s {};
+    if (::fstatvfs(fd, &s) != 0) return fail_last();
+    const std::uint64_t available = std::uint64_t{s.f_bavail} * s.f_frsize;
+    if (available < bytes || available - bytes < keep) return fail(ENOSPC);
+    return {};
 }
 
 void write_in_place(int fd) {

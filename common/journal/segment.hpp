@@ -41,6 +41,9 @@ SysResult<std::shared_ptr<const Segment>> create_segment(int dir, Lsn first);
 // at `from` and holds nothing beyond it.
 SysResult<void> preallocate(int fd, std::uint64_t from, std::uint64_t to);
 
+// ENOSPC where taking `bytes` would leave less than `keep` free on the file system of `fd`.
+SysResult<void> leaves_free(int fd, std::uint64_t bytes, std::uint64_t keep);
+
 // Asks file systems that copy on write (btrfs) to write this still empty file in place, since only then does space held
 // once stay held. Others do not know the wish and need not.
 void write_in_place(int fd);

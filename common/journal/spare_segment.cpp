@@ -40,6 +40,7 @@ SysResult<void> SpareSegment::remove() {
 
 SysResult<void> SpareSegment::make() {
     if (fd_) return {};
+    if (auto room = leaves_free(dir_, bytes_, keep_free_); !room) return room;
     auto fd = open_at(dir_, kSpareName, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (!fd) return fail(fd.error());
     write_in_place(fd->get());

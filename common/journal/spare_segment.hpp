@@ -16,7 +16,9 @@ namespace tdfs {
 // allocation under way, or makes its own. Owned by the Journal; `dir` outlives it.
 class SpareSegment {
   public:
-    SpareSegment(int dir, std::uint64_t bytes) : dir_(dir), bytes_(bytes) {}
+    // `keep_free`: bytes that must be left on the file system when one is made.
+    SpareSegment(int dir, std::uint64_t bytes, std::uint64_t keep_free)
+        : dir_(dir), bytes_(bytes), keep_free_(keep_free) {}
 
     // ENOSPC and the like: there is no spare, and no disk space is held for one.
     SysResult<void> prepare();
@@ -31,6 +33,7 @@ class SpareSegment {
 
     const int dir_;
     const std::uint64_t bytes_;
+    const std::uint64_t keep_free_;
     std::mutex mutex_;
     OwnFd fd_;  // guarded by mutex_
     std::atomic<std::uint64_t> held_{0};

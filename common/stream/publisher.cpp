@@ -52,6 +52,7 @@ class Publisher::Impl {
             const Instant now = Instant::now();
             peer.send_rate = entry.sent_rate.per_second(now.monotonic_ns, peer.bytes_sent);
             peer.apply_rate = entry.applied_rate.per_second(now.monotonic_ns, peer.applied.bytes());
+            peer.position_known = entry.position_known;
             fill_lag(peer, entry.position_known, now);
             all.push_back(std::move(peer));
         }

@@ -63,6 +63,7 @@ struct PeerStatus {
     enum class State { kConnecting, kRefused, kStreaming, kResyncing, kStalled, kPaused } state = State::kConnecting;
     std::string detail;  // last error, refusal, reason of the resync
     Lsn sent, received, durable, applied;
+    bool position_known = false;           // these lie on our history, and it has not been lost since
     std::uint64_t lag_bytes = 0;           // tail - applied
     double lag_seconds = 0;                // age of the oldest change that is not applied yet; 0 when none
     std::uint64_t lag_records = 0;         // frames between applied and tail (see DESIGN.md of the folder for how)

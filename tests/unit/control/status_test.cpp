@@ -126,6 +126,23 @@ TEST_CASE("a fresh slave and a master without slaves have a status, too") {
     CHECK_THAT(render(MasterStatus()), ContainsSubstring("no slaves"));
 }
 
+TEST_CASE("a slave that falls out of history and a disk that is full are said in words") {
+    MasterStatus s;
+    s.free_bytes = 40ULL << 20;
+    s.reserve_bytes = 64ULL << 20;
+    SlaveRowStatus& slave = s.slaves.emplace_back();
+    slave.history_known = true;
+    slave.history_percent = 49;
+    slave.history_left = 1ULL << 20;
+    CHECK_THAT(render(s),
+               ContainsSubstring("disk        40 MiB free, 64 MiB reserved") && !ContainsSubstring("history that is"));
+    slave.history_percent = 80;
+    CHECK_THAT(render(s), ContainsSubstring("falls out of the history that is kept in 1.0 MiB (80 % used)"));
+    slave.history_lost = true;
+    slave.history_percent = 100;
+    CHECK_THAT(render(s), ContainsSubstring("has fallen out of the history that is kept: will be resynced"));
+}
+
 TEST_CASE("what comes over the network cannot write to the terminal") {
     MasterStatus s;
     s.slaves.emplace_back();

@@ -1,6 +1,7 @@
 // A full disk is an answer, not an accident.
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include <thread>
 
@@ -86,6 +87,47 @@ TEST_CASE("a full disk refuses reservations, loses nothing, and works again when
     const auto left = texts(*journal);
     REQUIRE(journal->close());
     CHECK(texts(*open_journal(disk.fd(), kOptions)) == left);
+}
+
+TEST_CASE("the journal leaves as much of its disk free as it was told to") {
+    SmallDisk disk("2M");
+    if (!disk.mounted()) return;
+    JournalOptions options = kOptions;
+    options.keep_free_bytes = 512 * 1024;
+    const auto journal = open_journal(disk.fd(), options);
+    const auto written = fill_up(*journal);
+    CHECK(written > 100);
+    struct statvfs s {};
+    REQUIRE(::fstatvfs(disk.fd(), &s) == 0);
+    CHECK(s.f_bavail * s.f_frsize >= options.keep_free_bytes);
+    REQUIRE(journal->drop_before(Lsn(journal->tail().bytes() / 2)));
+    int more = 0;  // the keeper may have the segments that were dropped in its hands for a moment
+    for (int tries = 0; tries < 10'000 && more <= 10; ++tries) {
+        more += fill_up(*journal);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(more > 10);
+    REQUIRE(::fstatvfs(disk.fd(), &s) == 0);
+    CHECK(s.f_bavail * s.f_frsize >= options.keep_free_bytes);
+}
+
+TEST_CASE("on a full disk the last part of a segment is kept for what gives space back") {
+    SmallDisk disk("2M");
+    if (!disk.mounted()) return;
+    const auto journal = open_journal(disk.fd(), kOptions);
+    const auto fill = [&](Room room) {
+        for (int n = 0;; ++n) {
+            auto r = journal->reserve(100, {}, room);
+            if (!r) {
+                CHECK(r.error() == Errno(ENOSPC));
+                return n;
+            }
+            REQUIRE(journal->abandon(std::move(*r)));
+        }
+    };
+    fill(Room::kOrdinary);
+    CHECK(fill(Room::kOrdinary) == 0);
+    CHECK(fill(Room::kGivesBack) >= 6);  // a 64th of 64 KiB, by 148 bytes
 }
 
 TEST_CASE("what has been reserved can be committed on a full disk") {

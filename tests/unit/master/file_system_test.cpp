@@ -46,6 +46,20 @@ TEST_CASE("what is done to files stands in the journal, and replayed gives the s
     CHECK(m.differences_after_replay() == "");
 }
 
+TEST_CASE("a file that is never quiet does not hold history back without end") {
+    Master m;
+    auto f = m.must_create(m.root(), "log");
+    m.settler->start();
+    const std::string text(1 << 20, 'x');
+    constexpr std::uint64_t kPlenty = 64 * Settler::kFarBytes;
+    for (int i = 0; m.settler->settled_lsn() == Lsn(0) && m.journal->tail() < Lsn(kPlenty); ++i) {
+        REQUIRE(m.fs->write(*f, bytes(text), static_cast<std::uint64_t>(i % 4) << 20, {}).value() == text.size());
+    }
+    CHECK(m.settler->settled_lsn() > Lsn(0));
+    m.settler->stop();
+    m.fs->close(std::move(f));
+}
+
 TEST_CASE("an operation that fails leaves no record") {
     Master m;
     m.must_make(m.root(), "d", S_IFDIR | 0755);

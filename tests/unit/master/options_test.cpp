@@ -53,5 +53,7 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1:now", "/m"}), ContainsSubstring("now"));
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync-timeout", "3", "/m"}), ContainsSubstring("--sync K"));
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--sync-timeout", "x", "/m"}), ContainsSubstring("x"));
+    CHECK_THAT(advice({"-m", "/d", "--retain-age", "0", "/m"}), ContainsSubstring("--retain-age"));
+    CHECK_THAT(advice({"-m", "/d", "--reserve", "much", "/m"}), ContainsSubstring("much"));
     CHECK_THAT(advice({"-m", "/d", "--nonsense", "/m"}), ContainsSubstring("nonsense"));
 }
