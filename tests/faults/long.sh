@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # tests/faults/long.sh COUNT [TEST [FILTER]]: the fault tests in their long form, as root, with the programs of build/release
 # (or TDFS_BIN). COUNT is how often each fault is tried; TEST one of the programs (kill_test, crash_point_test, link_fault_test,
-# full_disk_test), all if not given; FILTER the beginning of a test case's name. TDFS_SEED=N repeats a run.
+# full_disk_test), all if not given; FILTER the beginning of a test case's name. TDFS_SEED=N repeats a run,
+# TDFS_FAULTS_SECONDS=N is how long a disk stays full under load (60).
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -9,7 +10,7 @@ if [[ ! ${1-} =~ ^[0-9]+$ ]]; then
     echo "long.sh: COUNT is missing: how often is each fault to be tried? (long.sh 1000 kill_test)" >&2
     exit 2
 fi
-export TDFS_FAULTS_COUNT=$1 TDFS_BIN=${TDFS_BIN:-$here/build/release/bin}
+export TDFS_FAULTS_COUNT=$1 TDFS_FAULTS_SECONDS=${TDFS_FAULTS_SECONDS:-60} TDFS_BIN=${TDFS_BIN:-$here/build/release/bin}
 programs=(kill_test crash_point_test link_fault_test full_disk_test)
 [[ -n ${2-} ]] && programs=("$2")
 

@@ -74,7 +74,9 @@ void Storm::work(unsigned me) {
         if (done.error == ENOTCONN) {  // leave the processor to the daemon that is to come back
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
-        if (!usual(done.error) && !(options_.may_fail && gone(done.error))) {
+        const bool expected = usual(done.error) || (options_.may_fail && gone(done.error)) ||
+                              (options_.may_be_full && done.error == ENOSPC);
+        if (!expected) {
             const std::lock_guard lock(mutex_);
             if (surprises_.size() < 20) {
                 surprises_.push_back(std::string(done.name) + ": " + std::strerror(done.error));

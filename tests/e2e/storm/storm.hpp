@@ -16,6 +16,7 @@ struct StormOptions {
     std::size_t operations = 0;  // of each thread; 0: until stop()
     unsigned pause_us = 0;       // after each operation
     bool may_fail = false;       // the file system goes away meanwhile: what a mount answers then is no surprise
+    bool may_be_full = false;    // neither is ENOSPC
 };
 
 // Few names, so that the threads meet on them all the time; which errors that brings is nobody's business, as long as
