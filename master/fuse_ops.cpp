@@ -46,6 +46,9 @@ const bool FuseFeatures::kStatx = false;
 // Everything changes through this mount, so the kernel may keep what it was told.
 static constexpr double kForever = 86400.0;
 
+static constexpr std::uint32_t kMaxBackground =
+    std::numeric_limits<std::uint16_t>::max();  // as many as the protocol can ask for
+
 // One function a request: take it apart, call, reply. A reply is never sent while a lock is held: FileSystem's calls have released
 // theirs. No exception leaves: the calls return values, and running out of memory ends the process.
 struct FuseOps {
@@ -187,6 +190,9 @@ struct FuseOps {
         conn->max_write = std::min<unsigned>(
             conn->max_write == 0 ? kMaxWriteBytes : std::max(conn->max_write, 1u << 20), kMaxWriteBytes);
         conn->max_readahead = 1 << 20;
+        // Parked writes of asynchronous I/O count as background requests, of which the kernel allows a dozen unless asked:
+        // then all readahead would wait as well.
+        if (self.gate_.on()) conn->max_background = kMaxBackground;
         conn->time_gran = 1;
         self.features_.max_write = conn->max_write;
     }

@@ -50,9 +50,9 @@ struct Names {
 };
 
 // Each returns whether the operation is (now) done, with its results filled in.
-class Look {
+class WasDone {
   public:
-    Look(int root, const Intent& intent, Bytes& data) : names_{root}, intent_(intent), data_(data) {}
+    WasDone(int root, const Intent& intent, Bytes& data) : names_{root}, intent_(intent), data_(data) {}
 
     bool operator()(CreateRecord& r) const {
         const auto info = names_.stat(r.path);
@@ -152,7 +152,7 @@ Bytes resolve_intent(int root, const InFlight& in_flight) {
     }
     Bytes data;
     Record record = intent->record;
-    const bool done = std::visit(Look(root, *intent, data), record);
+    const bool done = std::visit(WasDone(root, *intent, data), record);
     spdlog::info("recovery lsn={} operation=\"{}\" done={}", in_flight.lsn.bytes(), to_text(record), done);
     if (done) encode_record(record, payload);
     return payload;

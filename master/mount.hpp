@@ -24,7 +24,8 @@ struct FuseFeatures {
     std::atomic<std::uint32_t> max_write = 0;
 };
 
-// Owned by main; `fs` and `gate` outlive it. What the gate holds must be answered before stop(). mount() once, then start(), then wait on ended_fd(); stop() from any thread.
+// Owned by main; `fs` and `gate` outlive it. mount() once, then start(), then wait on ended_fd(); stop() from any thread, once
+// the gate is stopped: it answers by the session that ends here.
 class FuseMount {
   public:
     FuseMount(FileSystem& fs, Node* root, SyncGate& gate);

@@ -62,6 +62,8 @@ void SyncGate::stop() {
     wake_.notify_all();
     give(answered);
     if (thread_.joinable()) thread_.join();
+    std::unique_lock lock(mutex_);
+    given_.wait(lock, [this] { return giving_ == 0; });
 }
 
 SyncGate::Ticket SyncGate::open(pid_t who, Answer answer) {
@@ -146,6 +148,7 @@ void SyncGate::run() {
 void SyncGate::take(Requests::iterator at, Errno how, Answered& out) {
     out.emplace_back(std::move(at->second.answer), how);
     --parked_;
+    ++giving_;
     requests_.erase(at);
 }
 
@@ -227,7 +230,11 @@ SyncGate::Clock::time_point SyncGate::next_look(Clock::time_point now) const {
 }
 
 void SyncGate::give(const Answered& answered) {
+    if (answered.empty()) return;
     for (const auto& [answer, how] : answered) answer(how);
+    const std::lock_guard lock(mutex_);
+    giving_ -= answered.size();
+    if (giving_ == 0) given_.notify_all();
 }
 
 SyncStatus SyncGate::status() const {

@@ -50,7 +50,9 @@ class SyncGate {
 
     // `confirmed`: how far enough slaves are; any thread, called under the lock. Everything it uses lives until stop().
     void start(std::function<Lsn()> confirmed);
-    void stop();  // what is parked is answered EIO (nobody knows whether it is on the slaves), and what comes later too
+    // What is parked is answered EIO (nobody knows whether it is on the slaves), and what comes later too. When it returns, no
+    // answer is being given by a thread of a session: the mount may go.
+    void stop();
     [[nodiscard]] bool on() const { return policy_.on(); }
 
     // `who`: the thread that asks, 0 if unknown.
@@ -81,7 +83,7 @@ class SyncGate {
     void take(Requests::iterator at, Errno how, Answered& out);
     void look_for_recovery(Clock::time_point now);
     [[nodiscard]] Clock::time_point next_look(Clock::time_point now) const;
-    static void give(const Answered& answered);
+    void give(const Answered& answered);
 
     const SyncPolicy policy_;
     const IsDying is_dying_;
@@ -94,8 +96,10 @@ class SyncGate {
     Ticket next_ticket_ = 1;
     Requests requests_;
     std::size_t parked_ = 0;
-    Lsn wanted_;         // the furthest that anybody has asked for
-    bool late_ = false;  // degraded or blocked
+    std::condition_variable given_;
+    std::size_t giving_ = 0;  // taken out, and perhaps not answered yet
+    Lsn wanted_;              // the furthest that anybody has asked for
+    bool late_ = false;       // degraded or blocked
     Clock::time_point late_since_;
     std::uint64_t late_before_ = 0;  // requests that were answered without slaves before this time
     Lsn probe_;                      // while degraded: once that is confirmed in time, slaves follow again

@@ -63,8 +63,8 @@ struct ReplicaStatus {
 // needed is saved before anything else, so it survives kills and power losses; so does that this resync has to compare all
 // contents (`unsure`), because files may be other than their times say.
 //
-// Invariants: outside of mode running neither the replayer nor the checkpointer nor the syncer runs, and ack() claims no position; a
-// resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
+// Invariants: outside of mode running neither the replayer nor the checkpointer nor the syncer runs, and ack() claims no
+// position; a resync changes nothing before `resyncing` is saved; `resyncing` is taken back after all of the resync is on the disk.
 //
 // Threads: ReplicaPort's calls come from the session thread, start() and stop() from main while there is no session;
 // ack(), status() and wait_applied() from any. `root` and `state` outlive it.

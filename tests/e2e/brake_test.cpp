@@ -17,10 +17,6 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-Ran slave_ctl(const Cluster& cluster, const std::string& command, std::size_t i = 0) {
-    return run({program("tdfsctl"), "-m", cluster.replica(i), command});
-}
-
 bool has(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 void make_files(const Cluster& cluster, const std::string& dir, int count) {

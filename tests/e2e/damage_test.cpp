@@ -28,10 +28,6 @@ std::size_t flips(std::size_t usual) {
     return text != nullptr ? std::strtoull(text, nullptr, 10) : scaled(usual, 4);
 }
 
-Ran slave_ctl(const Cluster& cluster, const std::string& command) {
-    return run({program("tdfsctl"), "-m", cluster.replica(), command});
-}
-
 // Content that a comparison of sizes and times would take for the same: always as long, always as old.
 void write_twin(const std::string& path, std::mt19937_64& random) {
     std::string text(200, '\0');
@@ -187,7 +183,7 @@ TEST_CASE("missing and cut segments and state files are made good on either side
     Damage d;
     for (const bool master : {false, true}) {
         const std::string dir = master ? d.cluster.backing() : d.cluster.replica();
-        for (const std::string& what : {"segments", "cut", "journal", "marks", "applied", "inflight", "settled"}) {
+        for (const std::string what : {"segments", "cut", "journal", "marks", "applied", "inflight", "settled"}) {
             INFO((master ? "master: " : "slave: ") << what);
             REQUIRE(slave_ctl(d.cluster, "pause").status == 0);
             d.change();

@@ -196,6 +196,10 @@ Ran Cluster::ctl(const Words& words) const {
     return run(command, "", patience() + std::chrono::seconds(30));
 }
 
+Ran slave_ctl(const Cluster& cluster, const std::string& command, std::size_t i) {
+    return run({program("tdfsctl"), "-m", cluster.replica(i), command});
+}
+
 bool Cluster::mounted() const {
     std::ifstream mounts("/proc/self/mounts");
     for (std::string device, at, type, rest; mounts >> device >> at >> type && std::getline(mounts, rest);) {

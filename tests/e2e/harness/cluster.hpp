@@ -118,6 +118,9 @@ class Cluster {
     int exceptions_;
 };
 
+// tdfsctl on a slave.
+Ran slave_ctl(const Cluster& cluster, const std::string& command, std::size_t i = 0);
+
 // A position ("EPOCH:LSN", both hexadecimal) or a number as status prints it, as the byte offset.
 std::uint64_t lsn_of(const nlohmann::json& value);
 
