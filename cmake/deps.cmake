@@ -39,6 +39,9 @@ tdfs_dep(json nlohmann_json::nlohmann_json)
 tdfs_dep(cxxopts)
 tdfs_dep_headers(cxxopts cxxopts.hpp)
 
+tdfs_dep(toml)
+tdfs_dep_headers(toml toml++/toml.h)
+
 include(fuse)
 
 if(TDFS_TESTS)

@@ -5,6 +5,7 @@
 #include <cxxopts.hpp>
 
 #include "common/control/human.hpp"
+#include "common/daemon/config.hpp"
 #include "master/mount.hpp"
 #include "proto/frame.hpp"
 #include "tdfs_config.hpp"
@@ -71,6 +72,7 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
         ("scrub", "inspect the slaves for ever, reading at most so many bytes a second on each side (as 10M)",
          cxxopts::value<std::string>(), "RATE")
         ("scrub-repair", "with --scrub: heal what differs, not only report it")
+        ("config", "read options from this TOML file too; what stands here wins", cxxopts::value<std::string>(), "FILE")
         ("log-file", "log here (default: stderr with -f, else syslog)", cxxopts::value<std::string>(), "FILE")
         ("log-level", "error, warn, info or debug", cxxopts::value<std::string>()->default_value("info"), "LEVEL")
         ("fuse-debug", "print every FUSE request (with -f)")
@@ -80,7 +82,7 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
     // clang-format on
     parser.parse_positional({"mountpoint"});
     try {
-        const auto parsed = parser.parse(argc, argv);
+        const auto parsed = parse_with_config(parser, argc, argv);
         if (parsed.count("help") > 0) return Advice{parser.help({""}), 0};
         if (parsed.count("version") > 0) {
             std::string text = std::string("tdfs ") + TDFS_VERSION + "\nlibfuse " + fuse_library_version();

@@ -4,7 +4,7 @@ set -euo pipefail
 
 build=(
     g++ cmake ninja-build pkg-config
-    liblzf-dev libasio-dev libcxxopts-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
+    liblzf-dev libasio-dev libcxxopts-dev libtomlplusplus-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
     libfuse3-dev fuse3                                              # the system's, and fusermount3
     meson dpkg-dev patch xz-utils ca-certificates libnuma-dev liburing-dev # a newer libfuse: scripts/libfuse.sh
 )

@@ -7,6 +7,7 @@
 
 #include <cxxopts.hpp>
 
+#include "common/daemon/config.hpp"
 #include "tdfs_config.hpp"
 
 namespace tdfs {
@@ -18,11 +19,12 @@ constexpr const char* kHelp =
 
 Keeps DIR equal to the directory of a tdfs master, which connects to this address. DIR is then changed by nobody else.
 
-  -m DIR                the directory that receives
-  -l ADDR:PORT          where to listen (127.0.0.1:4710); also ADDR, :PORT, PORT, [ADDR6]:PORT.
+  -m, --directory DIR   the directory that receives
+  -l, --listen ADDR:PORT
+                        where to listen (127.0.0.1:4710); also ADDR, :PORT, PORT, [ADDR6]:PORT.
                         There is no encryption: keep other addresses than 127.0.0.1 within a network you trust
-  -n                    do not set TCP_NODELAY
-  -f                    stay in front
+  -n, --no-nodelay      do not set TCP_NODELAY
+  -f, --foreground      stay in front
       --adopt           DIR may hold files already: they are used where they are equal, and removed where the master
                         does not have them
       --state-dir DIR2  keep positions and spool there (DIR/.tdfs)
@@ -30,6 +32,7 @@ Keeps DIR equal to the directory of a tdfs master, which connects to this addres
       --delete-limit L  apply nothing more before a deletion too many, until tdfsctl resume: N/SECONDS, or P% of what DIR
                         holds within an hour, or P%/SECONDS (no limit)
       --keep-spool N    bytes to keep of what is applied already, for `tdfsctl log` (0)
+      --config FILE     read options from this TOML file too; what stands here wins
       --log-file FILE   log there (syslog; with -f stderr)
       --log-level L     error, warn, info or debug (info)
   -h, --help            this text
@@ -56,10 +59,10 @@ cxxopts::Options definition() {
     cxxopts::Options options("tdfs_slave");
     const auto text = [] { return cxxopts::value<std::string>(); };
     options.add_options()              //
-        ("m", "", text())              //
-        ("l", "", text())              //
-        ("n", "")                      //
-        ("f", "")                      //
+        ("m,directory", "", text())    //
+        ("l,listen", "", text())       //
+        ("n,no-nodelay", "")           //
+        ("f,foreground", "")           //
         ("h,help", "")                 //
         ("version", "")                //
         ("adopt", "")                  //
@@ -68,6 +71,7 @@ cxxopts::Options definition() {
         ("delete-limit", "", text())   //
         ("keep-spool", "", text())     //
         ("segment-bytes", "", text())  // for tests
+        ("config", "", text())         //
         ("log-file", "", text())       //
         ("log-level", "", text());
     return options;
@@ -85,7 +89,7 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
         into = *value;
         return std::nullopt;
     };
-    for (const char* once : {"m", "l", "state-dir", "delete-limit", "log-file", "log-level"}) {
+    for (const char* once : {"m", "l", "state-dir", "delete-limit", "log-file", "log-level", "config"}) {
         if (given.count(once) > 1) return std::string("-") + once + " was given twice";
     }
     text("m", o.directory);
@@ -127,13 +131,13 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
 std::variant<SlaveOptions, Advice> parse_slave_options(int argc, const char* const* argv) {
     try {
         auto definitions = definition();
-        const auto given = definitions.parse(argc, argv);
+        const auto given = parse_with_config(definitions, argc, argv);
         if (given.count("help") != 0) return Advice{kHelp, 0};
         if (given.count("version") != 0) return Advice{"tdfs_slave " TDFS_VERSION "\n", 0};
         SlaveOptions options;
         if (const auto wrong = fill(given, options)) return usage(*wrong);
         return options;
-    } catch (const cxxopts::exceptions::exception& e) {
+    } catch (const std::exception& e) {
         std::string what = e.what();
         std::replace(what.begin(), what.end(), '\n', ' ');
         return usage(what);

@@ -1,8 +1,10 @@
 #include "master/options.hpp"
 
+#include <fstream>
 #include <string>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using namespace tdfs;
 
@@ -56,4 +58,26 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "--retain-age", "0", "/m"}), ContainsSubstring("--retain-age"));
     CHECK_THAT(advice({"-m", "/d", "--reserve", "much", "/m"}), ContainsSubstring("much"));
     CHECK_THAT(advice({"-m", "/d", "--nonsense", "/m"}), ContainsSubstring("nonsense"));
+}
+
+TEST_CASE("a master's options may stand in a file, and the command line wins") {
+    using Catch::Matchers::ContainsSubstring;
+    const test::TempDir dir;
+    const auto file = (dir.path() / "tdfs.toml").string();
+    std::ofstream(file)
+        << "directory = '/d'\nmountpoint = '/m'\nslave = ['a', 'b:99']\ncompress = 1\nforeground = true\n";
+    const auto parsed = parse({"--config", file, "-c", "other", "-z", "0"});
+    REQUIRE(std::holds_alternative<MasterOptions>(parsed));
+    const auto& o = std::get<MasterOptions>(parsed);
+    CHECK(o.directory == "/d");
+    CHECK(o.mountpoint == "/m");
+    REQUIRE(o.slaves.size() == 1);
+    CHECK(o.slaves[0].text() == "other:4710");
+    CHECK_FALSE(o.compress);
+    CHECK(o.foreground);
+    std::ofstream(file) << "direktory = '/d'\n";
+    CHECK_THAT(advice({"--config", file, "/m"}), ContainsSubstring(file) && ContainsSubstring("direktory"));
+    std::ofstream(file) << "directory = \n";
+    CHECK_THAT(advice({"--config", file, "/m"}), ContainsSubstring(file + ":1"));
+    CHECK_THAT(advice({"--config", file + "x", "/m"}), ContainsSubstring(file + "x"));
 }

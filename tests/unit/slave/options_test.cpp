@@ -1,8 +1,10 @@
 #include "slave/options.hpp"
 
+#include <fstream>
 #include <vector>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using namespace tdfs;
 
@@ -110,4 +112,17 @@ TEST_CASE("sizes with units of 1024") {
         INFO(text);
         CHECK_FALSE(parse_size(text));
     }
+}
+
+TEST_CASE("a slave's options may stand in a file, and the command line wins") {
+    const test::TempDir dir;
+    const auto file = (dir.path() / "slave.toml").string();
+    std::ofstream(file) << "directory = '/d'\nlisten = '10.0.0.1:99'\nadopt = true\nspool-limit = '2M'\n";
+    const auto parsed = parse({"--config", file.c_str(), "-l", "127.0.0.1:7"});
+    const auto* options = std::get_if<SlaveOptions>(&parsed);
+    REQUIRE(options != nullptr);
+    CHECK(options->directory == "/d");
+    CHECK(options->address == "127.0.0.1");
+    CHECK(options->adopt);
+    CHECK(options->spool_limit_bytes == 2 << 20);
 }
