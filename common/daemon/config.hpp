@@ -26,9 +26,8 @@ auto parse_with_config(Options& options, int argc, const char* const* argv) {
     auto parsed = options.parse(argc, argv);
     if (parsed.count("config") == 0) return parsed;
     const auto file = parsed["config"].template as<std::string>();
-    const auto more = config_arguments(file, [&](std::string_view name) {
-        return parsed.count(std::string(name)) != 0;
-    });
+    const auto more =
+        config_arguments(file, [&](std::string_view name) { return parsed.count(std::string(name)) != 0; });
     if (!more) throw std::runtime_error(more.error());
     std::vector<const char*> all(argv, argv + argc);
     for (const std::string& argument : *more) all.push_back(argument.c_str());
