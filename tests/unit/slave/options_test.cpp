@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tests/support/catch.hpp"
-#include "tests/support/temp_dir.hpp"
+#include "tests/unit/slave/fixture.hpp"
 
 using namespace tdfs;
 
@@ -116,7 +116,7 @@ TEST_CASE("sizes with units of 1024") {
 
 TEST_CASE("a slave's options may stand in a file, and the command line wins") {
     const test::TempDir dir;
-    const auto file = (dir.path() / "slave.toml").string();
+    const auto file = dir / "slave.toml";
     std::ofstream(file) << "directory = '/d'\nlisten = '10.0.0.1:99'\nadopt = true\nspool-limit = '2M'\n";
     const auto parsed = parse({"--config", file.c_str(), "-l", "127.0.0.1:7"});
     const auto* options = std::get_if<SlaveOptions>(&parsed);
