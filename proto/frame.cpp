@@ -8,16 +8,18 @@ namespace tdfs {
 
 // Hashed into format_hash() and quoted in FORMAT.md: change it with the code below.
 std::string_view frame_layout() {
-    return "frame: magic=TDFS kind:u8 flags:u8 0:u16 payload_bytes:u32 raw_bytes:u32 pad_bytes:u32 0:u32 lsn:u64 "
-           "time_ns:u64\n"
-           "  checksum:u64 payload pad\n"
-           "  checksum = XXH3-64 of header (checksum as 0) and payload; flags: 1=LZF; payload+pad <= 2097152\n"
+    return "frame: magic=TDFS kind:u8 flags:u8 0:u16 lsn:u64 time_ns:u64 payload_bytes:u32 raw_bytes:u32 "
+           "pad_bytes:u32\n"
+           "  header_sum:u32 checksum:u64 payload pad\n"
+           "  header_sum = low 32 bits of XXH3-64 of all before it; checksum = XXH3-64 of all before it and payload\n"
+           "  flags: 1=LZF; payload+pad <= 2097152\n"
            "  kinds: record=1 void=2 session>=64\n";
 }
 
 namespace {
 
-constexpr std::size_t kChecksumAt = 40;
+constexpr std::size_t kHeaderSumAt = 36;
+constexpr std::size_t kChecksumAt = kHeaderSumAt + sizeof(std::uint32_t);
 static_assert(kChecksumAt + sizeof(std::uint64_t) == kFrameHeaderBytes);
 
 // Why no frame may have such a header; null for a good one.
@@ -46,11 +48,13 @@ struct Cursor {
     }
 };
 
+std::uint32_t header_sum_of(ByteView header) {
+    return static_cast<std::uint32_t>(checksum(header.first(kHeaderSumAt)));
+}
+
 std::uint64_t checksum_of(ByteView header, std::span<const ByteView> payload) {
-    constexpr std::array<std::byte, sizeof(std::uint64_t)> kZero{};
     Checksum sum;
     sum.add(header.first(kChecksumAt));
-    sum.add(kZero);
     for (const auto piece : payload) sum.add(piece);
     return sum.value();
 }
@@ -78,12 +82,12 @@ HeaderBytes encode_header(const FrameHeader& h, std::span<const ByteView> payloa
     out.put(static_cast<std::uint8_t>(h.kind));
     out.put(h.flags);
     out.put(std::uint16_t{0});
+    out.put(h.lsn.bytes());
+    out.put(h.time_ns);
     out.put(h.payload_bytes);
     out.put(h.raw_bytes);
     out.put(h.pad_bytes);
-    out.put(std::uint32_t{0});
-    out.put(h.lsn.bytes());
-    out.put(h.time_ns);
+    out.put(header_sum_of(header));
     TDFS_INVARIANT(out.at == header.data() + kChecksumAt, "the frame header has another layout");
     out.put(checksum_of(header, payload));
     return header;
@@ -96,15 +100,15 @@ Result<FrameHeader, DecodeError> decode_header(ByteView first_48_bytes) {
     FrameHeader h;
     h.kind = static_cast<FrameKind>(in.get<std::uint8_t>());
     h.flags = in.get<std::uint8_t>();
-    const auto unused_16 = in.get<std::uint16_t>();
+    const auto unused = in.get<std::uint16_t>();
+    h.lsn = Lsn(in.get<std::uint64_t>());
+    h.time_ns = in.get<std::uint64_t>();
     h.payload_bytes = in.get<std::uint32_t>();
     h.raw_bytes = in.get<std::uint32_t>();
     h.pad_bytes = in.get<std::uint32_t>();
-    const auto unused_32 = in.get<std::uint32_t>();
-    h.lsn = Lsn(in.get<std::uint64_t>());
-    h.time_ns = in.get<std::uint64_t>();
+    if (in.get<std::uint32_t>() != header_sum_of(first_48_bytes)) return bad("frame header is damaged");
     h.checksum = in.get<std::uint64_t>();
-    if (unused_16 != 0 || unused_32 != 0) return bad("frame header with unknown fields");
+    if (unused != 0) return bad("frame header with unknown fields");
     if (const char* what = complaint(h)) return bad(what);
     return h;
 }

@@ -35,7 +35,7 @@ struct FrameHeader {
     std::uint32_t raw_bytes = 0;  // payload after expansion; equals payload_bytes unless kFlagLzf
     Lsn lsn;
     std::uint64_t time_ns = 0;   // wall clock of the sender when the frame was made
-    std::uint64_t checksum = 0;  // over the header (this field as zero) and the payload
+    std::uint64_t checksum = 0;  // over the header before it and the payload
 
     [[nodiscard]] std::size_t frame_bytes() const {
         return kFrameHeaderBytes + std::size_t{payload_bytes} + std::size_t{pad_bytes};
@@ -44,12 +44,13 @@ struct FrameHeader {
 
 using HeaderBytes = std::array<std::byte, kFrameHeaderBytes>;
 
-// Encodes `h` with the checksum computed over it and the payload pieces (h.checksum is ignored, h.payload_bytes must
+// Encodes `h` with the checksums computed over it and the payload pieces (h.checksum is ignored, h.payload_bytes must
 // be the sum of their sizes). Takes no memory. A header that decode_header would refuse is a broken invariant.
 [[nodiscard]] HeaderBytes encode_header(const FrameHeader& h, std::span<const ByteView> payload);
 
-// Checks magic, kind, unknown flags and every length against its bound; not the checksum, which needs the payload. All
-// session kinds pass, known or not. More than 48 bytes may be given; the rest is not looked at.
+// Checks magic, the header's own checksum, kind, unknown flags and every length against its bound: a damaged length is
+// noticed before anybody waits for so many bytes. Not the checksum that needs the payload. All session kinds pass, known or
+// not. More than 48 bytes may be given; the rest is not looked at.
 [[nodiscard]] Result<FrameHeader, DecodeError> decode_header(ByteView first_48_bytes);
 
 // Whether `payload` (and zero padding `pad`) belong to the header whose encoded bytes are `header`.

@@ -196,6 +196,22 @@ TEST_CASE("silence ends a session on either side, heartbeats keep it") {
     REQUIRE_THAT(link.slave().ended()->text, ContainsSubstring("no sign of life"));
 }
 
+TEST_CASE("a length that was damaged on the way ends the session at once: heartbeats would fill it for hours") {
+    TestJournal journal;
+    FakeReplica replica(kFirst);
+    MemoryLink link(journal, replica);
+    REQUIRE(link.settle());
+    const bool at_the_slave = GENERATE(true, false);
+    const auto kind = at_the_slave ? FrameKind::kRecord : static_cast<FrameKind>(MessageKind::kAck);
+    Bytes frame = make_frame(kind, at_the_slave ? kFirst : Lsn(), 0, as_bytes("payload"));
+    for (const std::size_t length_at : {24, 28}) frame[length_at + 1] ^= std::byte{0x04};  // 1 KiB more, stored and raw
+    at_the_slave ? link.deliver(frame) : link.answer(frame);
+    const auto& end = at_the_slave ? link.slave().ended() : link.master().ended();
+    REQUIRE(end);
+    REQUIRE_FALSE(end->refused);
+    REQUIRE_THAT(end->text, ContainsSubstring("damaged"));
+}
+
 TEST_CASE("a slave that does not answer the hello is given up") {
     TestJournal journal;
     const auto vol = volume();
