@@ -17,7 +17,13 @@ std::string number(Lsn lsn) { return std::to_string(lsn.bytes()); }
 }  // namespace
 
 void Cluster::pull() {
+    Lsn at = history_.end();
     if (auto wrong = history_.pull(journal_dir(0)); !wrong.empty()) world_.fail(wrong);
+    if (!world_.settings.verbose) return;
+    for (const History::Frame* frame = history_.at(at); frame != nullptr; frame = history_.at(at = frame->end)) {
+        if (frame->payload.empty()) continue;
+        world_.say("history %s: %s", number(at).c_str(), to_text(*decode_record(frame->payload)).c_str());
+    }
 }
 
 // The master has done nothing else than its journal says, also in what was under way when it was killed.
@@ -30,6 +36,7 @@ void Cluster::master_opened(Lsn first, Lsn tail) {
         master_ = history_.cursor_at(first);
     }
     pull();
+    reserved_ = tail;
     if (history_.end() < tail) {
         world_.fail("the master's journal ends at " + number(tail) + ", whole frames at " + number(history_.end()));
     }
@@ -43,7 +50,7 @@ void Cluster::operation_done() {
     const Quiet quiet;
     pull();
     if (auto wrong = history_.advance(master_, history_.end()); !wrong.empty()) world_.fail("the master: " + wrong);
-    if (!random_.one_in(2 * kLookIn)) return;
+    if (!random_.one_in(2 * kLookIn) || !history_is_complete()) return;
     const Tree now = Tree::read(world_.process(0).dir, false);
     if (auto differs = master_.tree.difference(now, Tree::Times::kIgnored); !differs.empty()) {
         world_.fail("the master's journal and directory differ at " + number(history_.end()) + ": " + differs);

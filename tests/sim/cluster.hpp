@@ -53,12 +53,16 @@ class Cluster {
     void checkpointed(Lsn at);
     [[nodiscard]] Lsn end_of_frame(Lsn begin) const;  // for a built-in fault; `begin` where there is none
 
-    // From the master's fiber.
-    void master_opened(Lsn first, Lsn tail);  // recovery is through; `first`: of the epoch
-    void operation_done();                    // nothing is under way
+    // From the master's threads.
+    void reserved(Lsn end) { reserved_ = end; }  // a record has its place in the journal, which ends there
+    void master_opened(Lsn first, Lsn tail);     // recovery is through; `first`: of the epoch
+    void operation_done();                       // but the settler may be at work
     void synced(const std::string& path);
-    // Paths that the operation under way may be about; begin_operation() forgets those of the last one.
-    void begin_operation() { busy_.clear(); }
+    // Paths that the operation under way may be about; begin_operation() forgets those of the earlier ones, unless
+    // history does not show yet what they did.
+    void begin_operation() {
+        if (history_is_complete()) busy_.clear();
+    }
     void works_on(const std::string& path) { busy_.push_back(path); }
     [[nodiscard]] const Tree& tree() const { return master_.tree; }
     [[nodiscard]] bool wants_work() const { return working_; }
@@ -86,6 +90,9 @@ class Cluster {
     [[nodiscard]] bool is_equal();
     void check_trees();
     void pull();
+    // Whether it shows all that was done. A thread that has a place in the journal and has not filled it yet hides what
+    // others have done and recorded behind it.
+    [[nodiscard]] bool history_is_complete() const { return history_.end() >= reserved_; }
     [[nodiscard]] std::string journal_dir(int id);
 
     World& world_;
@@ -93,6 +100,7 @@ class Cluster {
     Random random_;
     History history_;
     History::Cursor master_;
+    Lsn reserved_;
     std::optional<Lsn> epoch_first_;
     std::vector<Node> nodes_;
     std::vector<SyncedFile> synced_;

@@ -101,6 +101,7 @@ Bytes wrap_encode_welcome(const Welcome& welcome) {
 }
 
 void wrap_arm(InflightTable* table, std::uint32_t slot, Lsn lsn, std::uint32_t frame_bytes, std::uint64_t time) {
+    the_cluster->reserved(lsn + frame_bytes);
     if (!the_world->mutated("in-flight-forgotten")) real_arm(table, slot, lsn, frame_bytes, time);
 }
 
