@@ -88,18 +88,20 @@ bool Healer::save() {
 }
 
 bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
-    if (error.refused || !is_foreign_change(error.error)) return false;
+    if (error.refused) return false;
+    const bool foreign = is_foreign_change(error.error);
+    if (!foreign && tolerate_ == 0) return false;
     auto paths = std::visit(PathsOf{}, r);
     std::erase_if(paths, [](const std::string& path) { return is_within(path, kStateName); });
     if (paths.empty()) return false;
     const std::lock_guard lock(mutex_);
-    if (paths_.size() + paths.size() > kMaxPaths) return false;
-    const Lsn since = paths_.empty() ? lsn : since_;
     std::vector<std::string> fresh;
     for (const auto& path : paths) {
-        if (paths_.insert_or_assign(path, orders_ + 1).second) fresh.push_back(path);
+        if (paths_.count(path) == 0) fresh.push_back(path);
     }
-    since_ = since;
+    if (paths_.size() + fresh.size() > (foreign ? kMaxPaths : std::min(tolerate_, kMaxPaths))) return false;
+    if (paths_.empty()) since_ = lsn;
+    for (const auto& path : paths) paths_[path] = orders_ + 1;
     // What stands in the file already is safe; only which order it came after is new.
     if (!fresh.empty() && !save()) {
         for (const auto& path : fresh) paths_.erase(path);
@@ -107,8 +109,8 @@ bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
     }
     if (!fresh.empty()) {
         std::string text = to_text(r).substr(0, 512);
-        spdlog::warn("foreign change: record {} ({}) does not apply: {}; it is left out and {} will be repaired",
-                     lsn.bytes(), text, error.text(), printable(paths.back()));
+        spdlog::warn("{}: record {} ({}) does not apply: {}; it is left out and {} will be repaired",
+                     foreign ? "foreign change" : "parked", lsn.bytes(), text, error.text(), printable(paths.back()));
     }
     return true;
 }
@@ -137,7 +139,7 @@ void Healer::finished(const std::string& problem, std::uint64_t now_ns) {
     pause_ns_ = not_before_ns_ = 0;
     std::erase_if(paths_, [&](const auto& entry) { return entry.second <= orders_; });
     static_cast<void>(save());  // said in the log; a name too many is repaired once more after a restart
-    if (paths_.empty()) spdlog::info("foreign changes are repaired; the replica is a prefix again");
+    if (paths_.empty()) spdlog::info("all is repaired; the replica is a prefix again");
 }
 
 void Healer::clear() {
@@ -147,15 +149,22 @@ void Healer::clear() {
     static_cast<void>(save());  // said in the log; a file that is damaged goes too
 }
 
+std::optional<Lsn> Healer::since() const {
+    const std::lock_guard lock(mutex_);
+    return paths_.empty() ? std::nullopt : std::optional(since_);
+}
+
 Healer::Status Healer::status() const {
     const std::lock_guard lock(mutex_);
     Status s;
-    s.paths = paths_.size();
     if (paths_.empty()) return s;
-    s.since = since_;
-    s.text = "a foreign change is being repaired: " + printable(paths_.begin()->first) +
-             (paths_.size() > 1 ? " and " + std::to_string(paths_.size() - 1) + " more" : "") +
-             (problem_.empty() ? "" : " (" + problem_ + ")");
+    s.text = "being repaired: ";
+    for (const auto& [path, order] : paths_) {
+        s.paths.push_back(path);
+        if (s.paths.size() <= kMaxNamed) s.text += (s.paths.size() > 1 ? ", " : "") + printable(path);
+    }
+    if (s.paths.size() > kMaxNamed) s.text += " and " + std::to_string(s.paths.size() - kMaxNamed) + " more";
+    if (!problem_.empty()) s.text += " (" + problem_ + ")";
     return s;
 }
 

@@ -1,4 +1,4 @@
-// Paths to be repaired because a record about them did not apply: a foreign hand had changed the replica.
+// Paths to be repaired because a record about them did not apply: a foreign hand had changed the replica, or it failed and is parked.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,16 @@ class Healer {
   public:
     static constexpr std::size_t kMaxPaths = 4000;  // above, the replay stalls until some are repaired
 
-    explicit Healer(int dir) : dir_(dir) {}
+    static constexpr std::size_t kMaxNamed = 8;  // in a status line
+
+    // `tolerate`: as many names may stand to be repaired before a record that failed for another reason than a foreign
+    // change stalls the replay (--tolerate).
+    explicit Healer(int dir, std::size_t tolerate = 0) : dir_(dir), tolerate_(tolerate) {}
     // What an earlier process left to be repaired. The error: that is not known, so everything has to be compared.
     Result<void, std::string> load();
 
     // True: the record may be left out. False: the failure is not of the kind that a repair mends (no space, a broken
-    // disk, ...), or there are too many already.
+    // disk, ...) and no more of it is tolerated, or there are too many already.
     bool leave(const Record& r, Lsn lsn, const ApplyError& error);
 
     // What is to be repaired now; nothing: nothing is, or it is under way, or it is too soon to try again.
@@ -36,9 +40,11 @@ class Healer {
     void finished(const std::string& problem, std::uint64_t now_ns);
     void clear();  // a resync makes everything equal
 
+    // From here on nothing is claimed; nothing: nothing is to be repaired. Cheap.
+    [[nodiscard]] std::optional<Lsn> since() const;
+
     struct Status {
-        std::size_t paths = 0;
-        Lsn since;         // everything before it is applied; with paths only
+        std::vector<std::string> paths;
         std::string text;  // one line; empty: nothing is to be repaired
     };
     [[nodiscard]] Status status() const;
@@ -47,6 +53,7 @@ class Healer {
     bool save();  // needs mutex_
 
     const int dir_;
+    const std::size_t tolerate_;
     mutable std::mutex mutex_;                    // guards:
     std::map<std::string, std::uint64_t> paths_;  // with the order they came after
     Lsn since_;

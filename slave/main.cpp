@@ -83,6 +83,7 @@ ReplicaOptions replica_options(const SlaveOptions& options) {
     r.spool_limit_bytes = options.spool_limit_bytes;
     r.spool.segment_bytes = options.segment_bytes;
     r.delete_limit = options.delete_limit;
+    r.tolerate = options.tolerate;
     r.heal = true;
     r.checkpoints.keep_spool_bytes = options.keep_spool_bytes;
     return r;

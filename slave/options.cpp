@@ -8,6 +8,7 @@
 #include <cxxopts.hpp>
 
 #include "common/daemon/config.hpp"
+#include "slave/healer.hpp"
 #include "tdfs_config.hpp"
 
 namespace tdfs {
@@ -31,6 +32,8 @@ Keeps DIR equal to the directory of a tdfs master, which connects to this addres
       --spool-limit N   bytes received and not applied before the master has to wait (4G)
       --delete-limit L  apply nothing more before a deletion too many, until tdfsctl resume: N/SECONDS, or P% of what DIR
                         holds within an hour, or P%/SECONDS (no limit)
+      --tolerate N      where changes of up to N names cannot be applied (a broken disk, no rights, no space), go on with
+                        all others, name them in the status and repair them once it works; else the replay waits (0)
       --keep-spool N    bytes to keep of what is applied already, for `tdfsctl log` (0)
       --config FILE     read options from this TOML file too; what stands here wins
       --log-file FILE   log there (syslog; with -f stderr)
@@ -69,6 +72,7 @@ cxxopts::Options definition() {
         ("state-dir", "", text())      //
         ("spool-limit", "", text())    //
         ("delete-limit", "", text())   //
+        ("tolerate", "", text())       //
         ("keep-spool", "", text())     //
         ("segment-bytes", "", text())  // for tests
         ("config", "", text())         //
@@ -107,6 +111,13 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
         if (!o.delete_limit) {
             return "--delete-limit wants a number of deletions and seconds such as 1000/60, or a share such as 5% or "
                    "5%/600";
+        }
+    }
+    if (given.count("tolerate") != 0) {
+        const auto& names = given["tolerate"].as<std::string>();
+        const auto parsed = std::from_chars(names.data(), names.data() + names.size(), o.tolerate);
+        if (!is_number(names) || parsed.ec != std::errc() || o.tolerate > Healer::kMaxPaths) {
+            return "--tolerate wants a number of names, at most " + std::to_string(Healer::kMaxPaths);
         }
     }
     if (given.count("l") != 0) {

@@ -25,6 +25,7 @@ struct SlaveOptions {
     std::uint64_t spool_limit_bytes = 4ull << 30;
     std::uint64_t keep_spool_bytes = 0;
     std::uint64_t segment_bytes = 64ull << 20;
+    std::size_t tolerate = 0;
     std::optional<DeleteLimit> delete_limit;
 };
 

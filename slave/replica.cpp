@@ -41,7 +41,7 @@ Replica::Replica(int root, StateDir& state, ReplicaOptions options)
       state_dir_(state),
       options_(std::move(options)),
       event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      healer_(state.fd()),
+      healer_(state.fd(), options_.tolerate),
       identity_(state.identity()) {}
 
 Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& state, ReplicaOptions options) {
@@ -225,14 +225,11 @@ Replica::Shown Replica::shown() const {
         default:
             break;
     }
-    if (auto repair = healer_.status(); repair.paths != 0) return {ReplicaState::kStalled, std::move(repair.text)};
+    if (auto repair = healer_.status(); !repair.paths.empty()) return {ReplicaState::kStalled, std::move(repair.text)};
     return {ReplicaState::kStreaming, ""};
 }
 
-Lsn Replica::exact_until(Lsn applied) const {
-    const auto repair = healer_.status();
-    return repair.paths == 0 ? applied : std::min(applied, repair.since);
-}
+Lsn Replica::exact_until(Lsn applied) const { return std::min(applied, healer_.since().value_or(applied)); }
 
 Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     const std::lock_guard lock(mutex_);
@@ -344,6 +341,7 @@ ReplicaStatus Replica::status() const {
     s.replay = replayer_->status();
     s.soft_errors = s.replay.soft_errors;
     s.hard_errors = s.replay.hard_errors + inspections_->differences();
+    s.repairs = healer_.status().paths;
     s.resyncs = resyncs_;
     s.resync_reason = resync_reason_;
     s.resync_full = resync_full_;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "common/daemon/state_dir.hpp"
 #include "common/journal/journal.hpp"
@@ -34,6 +35,7 @@ struct ReplicaOptions {
     CheckpointOptions checkpoints;
     ApplyOptions apply;
     std::optional<DeleteLimit> delete_limit;
+    std::size_t tolerate = 0;  // names; see Healer
     bool heal = false;  // records that a foreign change stands against are left out, and what they name is repaired
 };
 
@@ -56,6 +58,7 @@ struct ReplicaStatus {
     Progress progress;            // of the one under way
     ResyncSink::Counts resynced;  // by it, or by the last one
     std::uint64_t soft_errors = 0, hard_errors = 0;
+    std::vector<std::string> repairs;  // names that stand to be repaired
 };
 
 // Modes: fresh (no volume yet), running (the tree is a prefix of the master's history), resyncing (it is not, and no

@@ -22,7 +22,7 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
         return desk_.receive(kind, payload);
     }
     void produce(Bytes& out) override;
-    [[nodiscard]] bool busy() const override { return desk_.busy() || healer_.status().paths != 0; }
+    [[nodiscard]] bool busy() const override { return desk_.busy() || healer_.since().has_value(); }
     void lost() override { desk_.lost(); }
 
   private:

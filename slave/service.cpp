@@ -12,6 +12,7 @@
 #include "common/daemon/daemon.hpp"
 #include "common/os/file.hpp"
 #include "common/stream/lag.hpp"
+#include "proto/path.hpp"
 #include "tdfs_config.hpp"
 
 namespace tdfs {
@@ -165,6 +166,9 @@ json SlaveService::status() const {
     answer["checkpoint"] = replica.checkpoint.bytes();
     answer["oldest"] = replica.oldest.bytes();
     answer["applied_time_ns"] = replica.applied.time_ns;
+    json repairs = json::array();
+    for (const std::string& path : replica.repairs) repairs.push_back(printable(path));
+    answer["repairs"] = std::move(repairs);
     answer["resync_reason"] = replica.resync_reason;
     return answer;
 }

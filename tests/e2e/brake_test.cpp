@@ -1,5 +1,8 @@
 // What holds a replica back: a word, too many deletions, a full disk. Nothing is lost, nobody else is held back.
 
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +34,31 @@ void remove_files(const Cluster& cluster, const std::string& dir, int from, int 
         REQUIRE(unlink((cluster.mount() + "/" + dir + "/" + std::to_string(i)).c_str()) == 0);
     }
 }
+
+// Nobody changes an immutable file: a record about it fails with EPERM.
+class Immutable {
+  public:
+    explicit Immutable(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+        REQUIRE(fd_ >= 0);
+        set(FS_IMMUTABLE_FL);
+    }
+    Immutable(const Immutable&) = delete;
+    Immutable& operator=(const Immutable&) = delete;
+    ~Immutable() {
+        lift();
+        close(fd_);
+    }
+    void lift() { set(0); }
+
+  private:
+    void set(int flag) {
+        int flags = 0;
+        CHECK(ioctl(fd_, FS_IOC_GETFLAGS, &flags) == 0);
+        flags = (flags & ~FS_IMMUTABLE_FL) | flag;
+        CHECK(ioctl(fd_, FS_IOC_SETFLAGS, &flags) == 0);
+    }
+    const int fd_;
+};
 
 int count_files(const std::string& dir) { return std::stoi(run({"sh", "-c", "ls -A \"$1\" | wc -l", "sh", dir}).out); }
 
@@ -200,5 +228,55 @@ TEST_CASE("a paused slave's spool stays within its limit, and neither the master
     cluster.drain();
     CHECK(cluster.differences() == "");
     CHECK(cluster.peer().at("connects") == 1);
+    CHECK(cluster.peer().at("resyncs") == 1);  // the first
+}
+
+TEST_CASE("a change that cannot be applied holds up all others, until it can") {
+    Cluster cluster;
+    write_to(cluster.mount() + "/bad", "old");
+    cluster.drain();
+    Immutable bad(cluster.replica() + "/bad");
+    write_to(cluster.mount() + "/bad", "new");
+    write_to(cluster.mount() + "/good", "text");
+    REQUIRE(eventually([&] { return cluster.peer().at("state") == "stalled"; }));
+    CHECK_THAT(cluster.peer().at("detail").get<std::string>(),
+               ContainsSubstring("bad") && ContainsSubstring("retrying"));
+    CHECK_FALSE(has(cluster.replica() + "/good"));
+    bad.lift();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 1);  // the first
+}
+
+TEST_CASE("up to as many names as are tolerated are parked, named, and repaired once it works") {
+    Cluster cluster({.slave_args = {"--tolerate", "2"}});
+    for (const char* name : {"one", "two", "three"}) write_to(cluster.mount() + "/" + name, "old");
+    cluster.drain();
+    const auto before = cluster.slave_status().at("applied").get<std::uint64_t>();
+    Immutable one(cluster.replica() + "/one");
+    Immutable two(cluster.replica() + "/two");
+    Immutable three(cluster.replica() + "/three");
+    write_to(cluster.mount() + "/one", "new");
+    REQUIRE(unlink((cluster.mount() + "/two").c_str()) == 0);
+    write_to(cluster.mount() + "/good", "text");
+    REQUIRE(eventually([&] { return has(cluster.replica() + "/good"); }));
+    REQUIRE(eventually([&] { return cluster.peer().at("detail") != ""; }));
+    CHECK_THAT(cluster.peer().at("detail").get<std::string>(), ContainsSubstring("one, two"));
+    CHECK(cluster.slave_status().at("repairs") == nlohmann::json{"one", "two"});
+    CHECK(cluster.slave_status().at("applied").get<std::uint64_t>() < cluster.master_status().at("tail"));
+    CHECK(cluster.slave_status().at("applied").get<std::uint64_t>() >= before);
+    cluster.kill_slave();  // what is parked is known afterwards
+    cluster.start_slave();
+    REQUIRE(eventually([&] { return cluster.slave_status().at("repairs") == nlohmann::json{"one", "two"}; }));
+    write_to(cluster.mount() + "/three", "new");
+    write_to(cluster.mount() + "/later", "text");
+    REQUIRE(eventually([&] {
+        return cluster.slave_status().at("last_error").get<std::string>().find("retrying") != std::string::npos;
+    }));
+    CHECK_FALSE(has(cluster.replica() + "/later"));
+    for (Immutable* file : {&one, &two, &three}) file->lift();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.slave_status().at("repairs").empty());
     CHECK(cluster.peer().at("resyncs") == 1);  // the first
 }

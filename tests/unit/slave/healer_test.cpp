@@ -26,10 +26,29 @@ TEST_CASE("only what a foreign tree answers with is left to a repair") {
         CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
     CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(ENOENT, true)));
     CHECK_FALSE(healer.leave(unlink_of(".tdfs/stage/x"), Lsn(1), failure(ENOENT)));
-    CHECK(healer.status().paths == 0);
+    CHECK(healer.status().paths.empty());
     for (const int e : {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY})
         CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
-    CHECK(healer.status().paths == 1);
+    CHECK(healer.status().paths.size() == 1);
+}
+
+TEST_CASE("any failure is left to a repair while no more names than tolerated stand to be repaired") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    Healer healer(state.get(), 2);
+    CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(EIO)));
+    CHECK_FALSE(healer.leave(rename_of("a", "b"), Lsn(2), failure(EIO)));  // two more
+    CHECK(healer.leave(unlink_of("g"), Lsn(3), failure(ENOSPC)));
+    CHECK(healer.leave(unlink_of("f"), Lsn(4), failure(EROFS)));  // stands there already
+    CHECK_FALSE(healer.leave(unlink_of("h"), Lsn(5), failure(EIO)));
+    CHECK(healer.leave(unlink_of("h"), Lsn(5), failure(ENOENT)));  // a foreign change always is
+    CHECK_FALSE(healer.leave(unlink_of("i"), Lsn(6), failure(EIO, true)));
+    CHECK(healer.since() == Lsn(1));
+    CHECK(healer.status().paths == std::vector<std::string>{"f", "g", "h"});
+    CHECK(healer.status().text == "being repaired: f, g, h");
+    REQUIRE(healer.order(1));
+    healer.finished("", 2);
+    CHECK(healer.leave(unlink_of("h"), Lsn(7), failure(EIO)));
 }
 
 TEST_CASE("what is to be repaired outlives the process, with the position that can be claimed") {
@@ -42,8 +61,8 @@ TEST_CASE("what is to be repaired outlives the process, with the position that c
     }
     Healer again(state.get());
     need(again.load());
-    CHECK(again.status().paths == 3);
-    CHECK(again.status().since == Lsn(500));
+    CHECK(again.status().paths.size() == 3);
+    CHECK(again.since() == Lsn(500));
     const auto order = again.order(1);
     REQUIRE(order);
     CHECK(order->repair);
@@ -51,10 +70,10 @@ TEST_CASE("what is to be repaired outlives the process, with the position that c
     CHECK(order->paths == std::vector<std::string>{"a", "b/c", "d"});
     CHECK_FALSE(again.order(1));  // it is under way
     again.finished("", 2);
-    CHECK(again.status().paths == 0);
+    CHECK(again.status().paths.empty());
     Healer none(state.get());
     need(none.load());
-    CHECK(none.status().paths == 0);
+    CHECK(none.status().paths.empty());
 }
 
 TEST_CASE("no flipped bit of the file repairs makes other paths of it, and a comparison of everything takes it away") {
@@ -90,7 +109,7 @@ TEST_CASE("a name that cannot be saved does not take away one that is") {
     REQUIRE(healer.leave(unlink_of("a"), Lsn(500), failure(ENOENT)));
     REQUIRE(::mkdir((dir / "repairs.new").c_str(), 0700) == 0);  // stands in the way of the next file
     CHECK_FALSE(healer.leave(rename_of("a", "b"), Lsn(600), failure(ENOENT)));
-    CHECK(healer.status().paths == 1);
+    CHECK(healer.status().paths.size() == 1);
     REQUIRE(::rmdir((dir / "repairs.new").c_str()) == 0);
     const auto order = healer.order(1);
     REQUIRE(order);
@@ -106,7 +125,7 @@ TEST_CASE("what fails again during its repair is repaired again, and a repair th
     REQUIRE(healer.order(1));
     REQUIRE(healer.leave(unlink_of("b"), Lsn(3), failure(ENOENT)));
     healer.finished("", 2);
-    CHECK(healer.status().paths == 1);
+    CHECK(healer.status().paths.size() == 1);
     REQUIRE(healer.order(3));
     healer.finished("no space", 10);
     CHECK_FALSE(healer.order(11));
