@@ -130,8 +130,8 @@ int run(const MasterOptions& options) {
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original
     Publisher publisher(
         journal, {identity.volume, identity.history}, publisher_options,
-        [&](const std::string& reason, bool full) {
-            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason, full);
+        [&](const ResyncScope& scope) {
+            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, scope);
         },
         [&] {
             return std::make_unique<InspectSide>(InspectSourceParts{

@@ -29,8 +29,8 @@ class TreeHold : public WriterHold {
 // One slave's resync, as the publisher drives it. Owned by its session; all references outlive it.
 class Responder : public ResyncResponder {
   public:
-    Responder(int root, Epoch epoch, Journal& journal, WriterHold& writers, const std::string& reason, bool full)
-        : source_(root, journal, epoch, writers, reason, full) {}
+    Responder(int root, Epoch epoch, Journal& journal, WriterHold& writers, ResyncScope scope)
+        : source_(root, journal, epoch, writers, std::move(scope)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
         return source_.receive(kind, payload);
     }

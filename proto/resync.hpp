@@ -37,6 +37,15 @@ struct Entry {
     std::string target;            // symlinks
 };
 
+// What a resync is about, as the master decides.
+struct ResyncScope {
+    std::string reason;
+    bool full = false;         // contents may differ anywhere where size and time agree ...
+    std::optional<Lsn> since;  // ... or in what was recorded from here on: compared by content, whatever it looks like
+};
+
+// Not `full`: contents are compared where size or mtime differ, and of what changed since the Welcome's `durable`, where a
+// damaged replica had told one.
 struct ResyncStart {
     std::string reason;
     bool full = false;  // compare contents by block hashes even where size and mtime agree

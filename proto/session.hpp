@@ -90,7 +90,7 @@ struct Welcome {
     VolumeId volume;  // all zero: fresh
     Epoch epoch;      // of `received`
     Lsn received;     // resume from here
-    Lsn durable;
+    Lsn durable;      // kDamaged: what was recorded later may be lost here, all else is not (0: nobody knows)
     Lsn applied;
     ReplicaState state = ReplicaState::kFresh;
     std::string name;

@@ -92,16 +92,23 @@ Result<void, std::string> Replica::look_back() {
     for (const auto& note : spool_->open_report().notes) spdlog::warn("spool: {}", note);
     if (const auto cut = spool_->open_report().cut_bytes; cut != 0) spdlog::info("spool: torn tail cut bytes={}", cut);
 
+    Lsn intact_until;
     if (!identity_.volume.valid()) {
         mode_ = Mode::kFresh;
-    } else if (identity_.resyncing && !identity_.unsure && (same_boot || identity_.clean_stop)) {
+    } else if (identity_.resyncing && !identity_.unsure &&
+               (same_boot || identity_.clean_stop || identity_.intact_until != Lsn())) {
         mode_ = Mode::kResyncing;
+        intact_until = identity_.intact_until;
     } else {
         damage_ = identity_.resyncing && identity_.unsure ? "what was found damaged before is not compared yet"
                                                           : damage_found(same_boot);
         const auto repairs = healer_.load();
         if (damage_.empty() && !repairs) damage_ = repairs.error();
         mode_ = damage_.empty() ? Mode::kRunning : Mode::kDamaged;
+        // After a power loss, what had been made durable is whole.
+        const bool checkpointed = !identity_.resyncing && applied_->found() == AppliedState::Found::kEarlierBoot &&
+                                  applied_->valid() && repairs.has_value();
+        if (mode_ == Mode::kDamaged && checkpointed) intact_until = exact_until(applied_->durable_point().lsn);
     }
     if (mode_ == Mode::kDamaged) spdlog::warn("resync needed: {}", damage_);
     return change_identity([&](Identity& identity) {
@@ -109,7 +116,8 @@ Result<void, std::string> Replica::look_back() {
         identity.boot = boot;
         identity.clean_stop = false;
         identity.resyncing = mode_ == Mode::kResyncing || mode_ == Mode::kDamaged;
-        identity.unsure = mode_ == Mode::kDamaged;
+        identity.unsure = mode_ == Mode::kDamaged && intact_until == Lsn();
+        identity.intact_until = intact_until;
     });
 }
 
@@ -190,7 +198,10 @@ void Replica::failed(const std::string& text) {
         damage_ = text;
     }
     spdlog::error("resync needed: {}", text);
-    const auto saved = change_identity([](Identity& identity) { identity.resyncing = identity.unsure = true; });
+    const auto saved = change_identity([](Identity& identity) {
+        identity.resyncing = identity.unsure = true;
+        identity.intact_until = Lsn();
+    });
     if (!saved) spdlog::error("{}", saved.error());
     progressed();
 }
@@ -245,8 +256,12 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     answer.volume = identity_.volume;
     answer.name = options_.name;
     answer.state = shown().state;
-    if (mode_ == Mode::kResyncing && identity_.unsure)
+    if (mode_ == Mode::kResyncing && (identity_.unsure || identity_.intact_until != Lsn()))
         answer.state = ReplicaState::kDamaged;  // it was, and is not healed
+    if (answer.state == ReplicaState::kDamaged && mode_ != Mode::kRunning && !identity_.unsure) {
+        answer.durable = identity_.intact_until;
+        answer.epoch = epoch_of(answer.durable);
+    }
     if (mode_ == Mode::kRunning) {
         answer.received = spool_->tail();
         answer.durable = spool_->durable();

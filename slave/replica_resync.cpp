@@ -115,6 +115,7 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
         identity.volume = hello.volume;
         identity.history = hello.history;
         identity.resyncing = true;
+        if (identity.unsure) identity.intact_until = Lsn();
     });
     if (!saved) return saved;
     {
@@ -148,6 +149,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
         identity.volume = hello.volume;
         identity.history = hello.history;
         identity.resyncing = identity.unsure = false;
+        identity.intact_until = Lsn();
         identity.resync_end = at;
     });
     if (!saved) return saved;

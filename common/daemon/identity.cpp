@@ -117,6 +117,7 @@ std::string identity_to_json(const StoredIdentity& stored) {
                             {"resyncing", identity.resyncing},
                             {"resync_end", identity.resync_end.bytes()},
                             {"unsure", identity.unsure},
+                            {"intact_until", identity.intact_until.bytes()},
                             {"marked", stored.marked}});
 }
 
@@ -145,6 +146,7 @@ Result<StoredIdentity, BadIdentity> identity_from_json(std::string_view text) {
     identity.resyncing = fields.flag("resyncing");
     identity.resync_end = Lsn(fields.number("resync_end"));
     identity.unsure = object.contains("unsure") && fields.flag("unsure");
+    if (object.contains("intact_until")) identity.intact_until = Lsn(fields.number("intact_until"));
     stored.marked = fields.flag("marked");
     if (!fields.error().empty()) return wrong(fields.error());
     if (!is_whole) return wrong("its checksum is another one");

@@ -26,6 +26,7 @@ struct Identity {
     bool resyncing = false;           // slave: a resync was begun and is not through
     Lsn resync_end;                   // slave: where the spool begins after the last resync
     bool unsure = false;              // slave: that resync has to compare contents, whatever times and sizes say
+    Lsn intact_until;                 // slave, else: only of what was recorded later (0: of nothing)
 };
 
 // Invariant: at most one daemon holds it and DIR (flock on a file `lock` in each, so a killed daemon leaves nothing

@@ -60,13 +60,15 @@ class Estimate {
 
 }  // namespace
 
-Rounds::Rounds(const BackingDir& dir, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
+Rounds::Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers,
+               const ResyncLimits& limits)
     : dir_(dir),
       journal_(journal),
       epoch_(epoch),
       writers_(writers),
       limits_(limits),
-      reader_(journal, journal.tail()) {}
+      hold_limit_ms_(limits.hold_limit_ms),
+      reader_(journal, since) {}
 
 Answer<bool> Rounds::follow() {
     const auto begin = reader_.position();
@@ -116,7 +118,11 @@ bool Rounds::end_hold() {
     const bool in_time = hold_->end();
     hold_ms_ = hold_->ms();
     hold_.reset();
-    if (in_time) finished_ = Position{epoch_, lsn};
+    if (in_time) {
+        finished_ = Position{epoch_, lsn};
+    } else {  // programs that change more in a round than is made equal in it would go on so for ever
+        hold_limit_ms_ = std::max(hold_limit_ms_, std::min(2 * hold_limit_ms_, limits_.longest_hold_ms));
+    }
     return in_time;
 }
 
@@ -139,7 +145,7 @@ Answer<Rounds::Round> Rounds::next() {
     const bool at_any_rate = ++rounds_ >= limits_.max_rounds;
     if (!at_any_rate && !is_small(round)) return round;
 
-    hold_.emplace(writers_, std::chrono::milliseconds(limits_.hold_limit_ms));
+    hold_.emplace(writers_, std::chrono::milliseconds(hold_limit_ms_));
     while (reader_.position() < hold_->lsn()) {
         const auto read = read_one();
         if (!read) return Unexpected<Unreadable>(read.error());

@@ -13,14 +13,15 @@
 
 namespace tdfs {
 
-// Invariant: whatever changed since construction and was not yet given out by next() stands in `touched_` or in the
+// Invariant: whatever changed since construction, or was recorded from `since` on before, and was not yet given out by next() stands in `touched_` or in the
 // journal from the reader's position on. What changed after a round was given out comes in the next one, so a path may
 // change while the sink reads it.
 //
 // Used by one thread; everything referred to outlives it. The destructor releases a hold.
 class Rounds {
   public:
-    Rounds(const BackingDir& dir, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits);
+    Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers,
+           const ResyncLimits& limits);
 
     // Reads on in the journal, a bounded piece. True: up to its tail. Called now and then during a round too, so that
     // retention need not wait for slow rounds.
@@ -51,6 +52,7 @@ class Rounds {
     const Epoch epoch_;
     WriterHold& writers_;
     const ResyncLimits limits_;
+    std::uint32_t hold_limit_ms_;  // of the next one
     JournalReader reader_;
     TouchedPaths touched_;
     Bytes scratch_;

@@ -44,8 +44,8 @@ Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload
 
 class ResyncSource::Impl {
   public:
-    Impl(int root, Journal& journal, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
-        : answerer_(root), rounds_(answerer_.backing(), journal, epoch, writers, limits) {}
+    Impl(int root, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
+        : answerer_(root), rounds_(answerer_.backing(), journal, since, epoch, writers, limits) {}
 
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
         if (kind == MessageKind::kProgress) return {};
@@ -122,9 +122,10 @@ class ResyncSource::Impl {
     bool failed_ = false;
 };
 
-ResyncSource::ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, std::string reason, bool full,
+ResyncSource::ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, ResyncScope scope,
                            ResyncLimits limits)
-    : reason_(std::move(reason)), full_(full), impl_(std::make_unique<Impl>(root, journal, epoch, writers, limits)) {}
+    : scope_(std::move(scope)),
+      impl_(std::make_unique<Impl>(root, journal, scope_.since.value_or(journal.tail()), epoch, writers, limits)) {}
 ResyncSource::~ResyncSource() = default;
 
 Result<void, DecodeError> ResyncSource::receive(MessageKind kind, ByteView payload) {

@@ -26,8 +26,9 @@ class WriterHold {
 struct ResyncLimits {
     std::size_t last_round_paths = 256;           // hold writers when no more than this is left ...
     std::uint64_t last_round_bytes = 4ull << 20;  // ... with no more changed content than this
-    std::uint32_t max_rounds = 30;                // then the last round is held however much is left
-    std::uint32_t hold_limit_ms = 1000;           // a last round that takes longer is repeated without a hold
+    std::uint32_t max_rounds = 12;                // then the last round is held however much is left
+    std::uint32_t hold_limit_ms = 1000;      // a last round that takes longer is repeated without a hold, and then ...
+    std::uint32_t longest_hold_ms = 16'000;  // ... with a limit twice as long, up to this
 };
 
 inline constexpr std::size_t kMaxQuestions = 1024;
@@ -37,8 +38,8 @@ inline constexpr std::size_t kMaxQuestions = 1024;
 class ResyncSource {
   public:
     // `root`: descriptor of the backing directory. `epoch`: current. A hold is also released when the sink takes longer
-    // than 1 s in the last round (the round is then repeated without `last`).
-    ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, std::string reason, bool full,
+    // than the limit of a hold in the last round (the round is then repeated without `last`).
+    ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, ResyncScope scope,
                  ResyncLimits limits = {});
     ~ResyncSource();
 
@@ -51,13 +52,12 @@ class ResyncSource {
     // How long writers had to wait for the last round; 0 before it.
     [[nodiscard]] double hold_ms() const;
     // As given; for ResyncStart, which the publisher sends.
-    [[nodiscard]] const std::string& reason() const { return reason_; }
-    [[nodiscard]] bool full() const { return full_; }
+    [[nodiscard]] const std::string& reason() const { return scope_.reason; }
+    [[nodiscard]] bool full() const { return scope_.full; }
 
   private:
     class Impl;
-    const std::string reason_;
-    const bool full_;
+    const ResyncScope scope_;
     std::unique_ptr<Impl> impl_;
 };
 

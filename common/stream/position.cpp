@@ -44,26 +44,32 @@ std::optional<std::string> forked(const JournalSpan& master, Epoch epoch, Lsn re
 CatchUp catch_up(const JournalSpan& master, const Welcome& replica) {
     switch (replica.state) {
         case ReplicaState::kFresh:
-            return {std::nullopt, "fresh replica", false};
+            return {std::nullopt, "fresh replica", false, {}};
         case ReplicaState::kResyncing:
-            return {std::nullopt, "an earlier resync was not finished", false};
+            return {std::nullopt, "an earlier resync was not finished", false, {}};
         case ReplicaState::kDamaged:
-            return {std::nullopt, "its spool or its state is damaged (its log says where)", true};
+            if (replica.durable != Lsn() && replica.durable >= master.oldest &&
+                replica.epoch == master.history.back().epoch && !forked(master, replica.epoch, replica.durable)) {
+                return {std::nullopt, "what changed after position " + number(replica.durable) + " may be lost there",
+                        false, replica.durable};
+            }
+            return {std::nullopt, "its spool or its state is damaged (its log says where)", true, {}};
         case ReplicaState::kStreaming:
         case ReplicaState::kStalled:
         case ReplicaState::kPaused:
             break;
     }
-    if (!replica.volume.valid()) return {std::nullopt, "fresh replica", false};
-    if (auto why = forked(master, replica.epoch, replica.received)) return {std::nullopt, std::move(*why), true};
+    if (!replica.volume.valid()) return {std::nullopt, "fresh replica", false, {}};
+    if (auto why = forked(master, replica.epoch, replica.received)) return {std::nullopt, std::move(*why), true, {}};
     if (replica.received < master.oldest) {
         // Where history went on in another epoch since, it was not sure what had come before.
         return {std::nullopt,
                 "position " + number(replica.received) + " is older than the journal (oldest " + number(master.oldest) +
                     ")",
-                replica.epoch != master.history.back().epoch};
+                replica.epoch != master.history.back().epoch,
+                {}};
     }
-    return {Position{master.history.back().epoch, replica.received}, {}, false};
+    return {Position{master.history.back().epoch, replica.received}, {}, false, {}};
 }
 
 std::optional<std::string> refuse_replica(const VolumeId& volume, const Welcome& replica) {

@@ -21,6 +21,7 @@ struct CatchUp {
     std::optional<Position> resume;
     std::string reason;  // of the resync, where it is one
     bool full = false;   // it has to compare contents: what the replica holds may be other than its times and sizes say
+    std::optional<Lsn> since;  // only of what was recorded from here on
 };
 [[nodiscard]] CatchUp catch_up(const JournalSpan& master, const Welcome& replica);
 

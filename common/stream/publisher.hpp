@@ -87,9 +87,8 @@ class Publisher {
         VolumeId id;
         std::vector<EpochStart> history;
     };
-    // A new resync for one slave, for a reason in words; `full`: what the slave has may differ in content where size and
-    // time agree. Called by session threads; never null.
-    using MakeResponder = std::function<std::unique_ptr<ResyncResponder>(const std::string& reason, bool full)>;
+    // A new resync for one slave. Called by session threads; never null.
+    using MakeResponder = std::function<std::unique_ptr<ResyncResponder>(const ResyncScope& scope)>;
 
     // For one session; called by session threads. None: questions in mid-stream end the session.
     using MakeInspector = std::function<std::unique_ptr<InspectResponder>()>;

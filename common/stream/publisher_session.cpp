@@ -103,8 +103,7 @@ void PublisherSession::receive_welcome(ByteView payload, Instant now) {
         }
     }
     if (!plan.resume) {
-        resync_reason_ = std::move(plan.reason);
-        resync_full_ = plan.full;
+        resync_ = {std::move(plan.reason), plan.full, plan.since};
         return start_resync(now);
     }
     report_.received = welcome->received;
@@ -128,18 +127,17 @@ void PublisherSession::start_stream(Position from, Instant now) {
 void PublisherSession::start_resync(Instant now) {
     stage_ = Stage::kResync;
     inspector_.reset();
-    end_inspections("a resync began: " + resync_reason_);
-    responder_ = make_responder_(resync_reason_, resync_full_);
+    end_inspections("a resync began: " + resync_.reason);
+    responder_ = make_responder_(resync_);
     TDFS_INVARIANT(responder_ != nullptr, "a resync without a responder");
     report_.state = PeerStatus::State::kResyncing;
-    report_.detail = resync_reason_;
+    report_.detail = resync_.reason;
     report_.position_known = false;
     report_.progress = Progress{};
     ++report_.resyncs;
-    outbox_.add(MessageKind::kResyncStart, ResyncStart{resync_reason_, responder_->full(), journal_.tail()}, now);
+    outbox_.add(MessageKind::kResyncStart, ResyncStart{resync_.reason, responder_->full(), journal_.tail()}, now);
     last_said_ns_ = now.monotonic_ns;
-    resync_reason_.clear();
-    resync_full_ = false;
+    resync_ = {};
 }
 
 void PublisherSession::receive_ack(ByteView payload) {
@@ -165,8 +163,7 @@ void PublisherSession::receive_ack(ByteView payload) {
                                                           : PeerStatus::State::kStreaming;
     report_.detail = one_line(ack->error);
     if (ack->state == ReplicaState::kDamaged) {
-        resync_reason_ = report_.detail.empty() ? "spool damaged" : "spool damaged: " + report_.detail;
-        resync_full_ = true;
+        resync_ = {report_.detail.empty() ? "spool damaged" : "spool damaged: " + report_.detail, true, {}};
     }
 }
 
@@ -186,7 +183,7 @@ void PublisherSession::tick(Instant now) {
         return end(false, "no sign of life from the slave for " + std::to_string(limit_ns / kSecondNs) + " s");
     }
     if (!outbox_.empty() || !at_boundary()) return;
-    if (!resync_reason_.empty()) start_resync(now);
+    if (!resync_.reason.empty()) start_resync(now);
     if (stage_ == Stage::kResync) answer(now);
     if (stage_ == Stage::kStream) serve_inspections(now);
     if (stage_ != Stage::kHandshake && now.monotonic_ns >= last_said_ns_ + kHeartbeatNs) {
@@ -218,7 +215,7 @@ bool PublisherSession::wants_input() const { return stage_ != Stage::kResync || 
 std::optional<PublisherSession::JournalWish> PublisherSession::journal_wish() const {
     if (stage_ != Stage::kStream || ended_ || !outbox_.empty()) return std::nullopt;
     if (!at_boundary()) return JournalWish{at_, range_end_ - at_};
-    if (!resync_reason_.empty() || journal_.tail() <= at_) return std::nullopt;
+    if (!resync_.reason.empty() || journal_.tail() <= at_) return std::nullopt;
     return JournalWish{at_, 0};
 }
 
@@ -234,7 +231,7 @@ void PublisherSession::journal_sent(std::uint64_t bytes) {
 }
 
 void PublisherSession::journal_gone() {
-    resync_reason_ = "position " + std::to_string(at_.bytes()) + " is older than the journal (oldest " +
+    resync_.reason = "position " + std::to_string(at_.bytes()) + " is older than the journal (oldest " +
                      std::to_string(journal_.oldest().bytes()) + ")";
 }
 

@@ -112,9 +112,8 @@ class PublisherSession {
     std::optional<Lsn> inspected_at_;                // where the journal stood when it answered last
     std::vector<std::shared_ptr<InspectJob>> jobs_;  // under way on the slave
     std::vector<std::shared_ptr<InspectJob>> orders_;
-    std::string resync_reason_;  // not empty: a resync is to be started
-    bool resync_full_ = false;
-    Lsn at_;  // the next byte of the journal to send
+    ResyncScope resync_;  // with a reason: it is to be started
+    Lsn at_;              // the next byte of the journal to send
     Lsn range_end_;
     std::uint64_t last_tick_ns_;
     std::uint64_t last_heard_ns_;

@@ -65,9 +65,8 @@ void run_master(Cluster& cluster, Process& p) {
     publisher_options.targets = options.slaves;
     publisher_options.name = p.name;
     Publisher publisher(journal, {identity.volume, identity.history}, publisher_options,
-                        [&](const std::string& reason, bool full) {
-                            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, reason,
-                                                               full);
+                        [&](const ResyncScope& scope) {
+                            return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, scope);
                         },
                         {});
     settler.start();

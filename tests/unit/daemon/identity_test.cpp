@@ -19,6 +19,7 @@ StoredIdentity sample() {
     identity.boot = "boot \"\xff\" id";
     identity.resyncing = true;
     identity.unsure = true;
+    identity.intact_until = Lsn(77);
     identity.resync_end = Lsn(1ULL << 60);
     stored.marked = true;
     return stored;
@@ -45,6 +46,7 @@ TEST_CASE("an identity comes back from its text as it went in") {
     CHECK(back->identity.boot == "0a1b");
     CHECK(back->identity.resyncing);
     CHECK(back->identity.unsure);
+    CHECK(back->identity.intact_until == Lsn(77));
     CHECK(back->identity.resync_end == stored.identity.resync_end);
     CHECK(back->marked);
 }

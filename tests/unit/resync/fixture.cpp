@@ -52,7 +52,8 @@ class Link {
   public:
     Link(Master& master, const TempDir& replica, const Course& course)
         : course_(course),
-          source_(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, "test", course.full, course.limits),
+          source_(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, {"test", course.full, course.since},
+                  course.limits),
           sink_(replica.fd(), ResyncStart{"test", course.full, master.journal.get().tail()}) {}
 
     Outcome run() {

@@ -72,6 +72,7 @@ struct Outcome {
 
 struct Course {
     bool full = false;
+    std::optional<Lsn> since;
     ResyncLimits limits;
     std::function<void()> between;                   // called before each question is given to the source
     std::size_t cut_after = ~std::size_t{0};         // messages; then both are dropped

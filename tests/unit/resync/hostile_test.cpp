@@ -135,7 +135,7 @@ TEST_CASE("a source answers nothing about its state directory, or about another 
     fs::create_directory(master.path(".tdfs"));
     std::ofstream(master.path(".tdfs/secret")) << "secret";
     std::ofstream(master.path("f")) << "text";
-    ResyncSource source(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, "test", false);
+    ResyncSource source(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, {"test"});
     const auto secret = stat_at(AT_FDCWD, master.path(".tdfs/secret"));
     REQUIRE(secret);
     RangeRequest range;
@@ -161,7 +161,7 @@ TEST_CASE("a source answers nothing about its state directory, or about another 
 
 TEST_CASE("more questions at once than a sink ever asks are refused") {
     Master master;
-    ResyncSource source(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, "test", false);
+    ResyncSource source(master.dir.fd(), master.journal.get(), Epoch(7), master.hold, {"test"});
     std::size_t taken = 0;
     while (taken < 2 * kMaxQuestions && source.receive(MessageKind::kStat, encode(StatRequest{"f"}))) ++taken;
     CHECK(taken == kMaxQuestions);

@@ -80,11 +80,18 @@ struct World {
         need((*opened)->save(identity));
     }
 
+    // As if the machine had gone down since: what is not durable in `applied` is lost too.
+    void lose_power(const std::string& boot) {
+        kill();
+        change_identity([&](Identity& identity) { identity.boot = boot; });
+        need(AppliedState::open(open_dir(root + "/.tdfs").get(), boot));
+    }
+
     Welcome welcome() { return need(replica->welcome(hello)); }
     // Carries messages between the two sides until the source is through.
-    void resync() {
-        ResyncSource source(want_fd.get(), *journal, kEpoch, writers, "test", false);
-        auto sink = replica->start_resync(hello, {"test", false, journal->tail()});
+    void resync(bool full = false) {
+        ResyncSource source(want_fd.get(), *journal, kEpoch, writers, {"test", full, {}});
+        auto sink = replica->start_resync(hello, {"test", full, journal->tail()});
         REQUIRE(sink != nullptr);
         for (int turn = 0; turn < 10'000 && !source.finished(); ++turn) {
             Bytes questions, answers;
@@ -300,6 +307,52 @@ TEST_CASE("after a power loss a resync is needed, whatever happens before it") {
     CHECK(tree_differences(w.want, w.root) == "");
 }
 
+TEST_CASE("after a power loss a replica tells up to where it is whole, until a resync is through") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    w.wait_applied();
+    w.stop();  // what was applied is durable
+    w.start();
+    const auto whole = w.replica->ack().applied;
+    REQUIRE(whole > Lsn(kStart));
+    w.receive(file_at("b"));
+    w.wait_applied();
+    w.lose_power("an earlier boot");
+    const auto told = [&] {
+        const auto welcome = w.welcome();
+        return welcome.state == ReplicaState::kDamaged && welcome.durable == whole && welcome.epoch == kEpoch;
+    };
+    w.start();
+    CHECK(told());
+    SECTION("after another power loss") {
+        w.lose_power("another boot");
+        w.start();
+        CHECK(told());
+    }
+    SECTION("after a resync that was cut off, and a power loss") {
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        CHECK_FALSE(w.replica->status().resync_full);
+        CHECK(told());
+        w.lose_power("another boot");
+        w.start();
+        CHECK(told());
+    }
+    SECTION("until all contents have to be compared anyway") {
+        w.replica->start_resync(w.hello, {"test", true, Lsn(kStart)}).reset();
+        CHECK(w.welcome().durable == Lsn());
+        w.kill();
+        w.start();
+        CHECK(w.welcome().durable == Lsn());
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+    }
+    w.resync();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+    w.kill();
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+}
+
 TEST_CASE("after a power loss on either side contents are compared, whatever sizes and times say") {
     World w;
     w.resync();
@@ -311,6 +364,7 @@ TEST_CASE("after a power loss on either side contents are compared, whatever siz
         w.kill();
         w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
         w.start();
+        w.replica->start_resync(w.hello, {"the journal does not say what changed", true, Lsn(kStart)}).reset();
     }
     SECTION("at the master") { w.hello.history.push_back({Epoch(0x2222), Lsn(kStart)}); }
     SECTION("at the master, with the resync cut off and the slave killed") {

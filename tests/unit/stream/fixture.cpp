@@ -237,8 +237,7 @@ void eventually(const std::function<bool()>& so) {
 }
 
 Publisher::MakeResponder responders(TestJournal& journal) {
-    return
-        [&journal](const std::string& /*reason*/, bool /*full*/) { return std::make_unique<FakeResponder>(*journal); };
+    return [&journal](const ResyncScope& /*scope*/) { return std::make_unique<FakeResponder>(*journal); };
 }
 
 }  // namespace tdfs::test

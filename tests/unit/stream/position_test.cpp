@@ -84,6 +84,25 @@ TEST_CASE("states that are no prefix are resynced wherever they stand") {
     REQUIRE(decide(no_volume).reason == "fresh replica");
 }
 
+TEST_CASE("a replica that lost what came after a position is compared in what was recorded since") {
+    Welcome lost = at(kC, 0, ReplicaState::kDamaged);
+    const auto plan = [&](std::uint64_t durable, std::uint64_t oldest = 100) {
+        lost.durable = Lsn(durable);
+        return decide(lost, oldest);
+    };
+    REQUIRE(plan(350).since == Lsn(350));
+    REQUIRE_FALSE(plan(350).full);
+    REQUIRE_FALSE(plan(350).resume.has_value());
+    REQUIRE(plan(350).reason == "what changed after position 350 may be lost there");
+    // Not known, not in the journal, not yet written here, of another epoch: everything.
+    for (const auto& p : {plan(0), plan(350, 351), plan(401), plan(299)}) {
+        REQUIRE(p.full);
+        REQUIRE_FALSE(p.since.has_value());
+    }
+    lost.epoch = kB;
+    REQUIRE(plan(250).full);
+}
+
 TEST_CASE("a replica is refused for its version, its format or its volume only") {
     const VolumeId ours = some_volume();
     REQUIRE_FALSE(refuse_replica(ours, at(kC, 1)));
