@@ -236,10 +236,10 @@ SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t of
         r.path = **path;
         auto pending = mutator_.begin(r, node->id.ino);
         if (!pending) return fail(pending.error());
-        if (const auto done = effects::fallocate(file.fd.get(), r); !done) return done;
+        const auto done = effects::fallocate(file.fd.get(), r);
         settler_.touched(node, pending->lsn());
-        pending->commit(r);
-        return {};
+        pending->commit(done ? Record(r) : Record(effects::write_of_nothing(r)));
+        return done;
     });
 }
 
@@ -262,12 +262,11 @@ SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from
     auto pending = mutator_.begin(r, node->id.ino, from.node->id.ino);
     if (!pending) return fail(pending.error());
     const auto copied = effects::copy_range(from.fd.get(), to.fd.get(), r);
-    if (!copied) return fail(copied.error());
-    if (*copied == 0) return std::size_t{0};
-    r.length = *copied;
+    r.length = copied ? *copied : 0;
     settler_.touched(node, pending->lsn());
-    pending->commit(r);
-    return static_cast<std::size_t>(*copied);
+    pending->commit(r.length != 0 ? Record(r) : Record(effects::write_of_nothing(r)));
+    if (!copied) return fail(copied.error());
+    return static_cast<std::size_t>(r.length);
 }
 
 SysResult<std::uint64_t> FileSystem::seek(OpenFile& file, std::uint64_t offset, int whence) {

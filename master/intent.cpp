@@ -49,6 +49,10 @@ struct Names {
     }
 };
 
+template <class R>
+constexpr bool kSetsTimeFirst =
+    std::is_same_v<R, WriteRecord> || std::is_same_v<R, FallocateRecord> || std::is_same_v<R, CopyRangeRecord>;
+
 // Each returns whether the operation is (now) done, with its results filled in.
 class WasDone {
   public:
@@ -121,6 +125,18 @@ class WasDone {
     }
     bool operator()(SyncRecord&) const { return false; }
 
+    // What was not done may have been begun: file systems set a file's time before they write to it.
+    [[nodiscard]] std::optional<WriteRecord> begun(const Record& r) const {
+        return std::visit(
+            [this](const auto& one) -> std::optional<WriteRecord> {
+                if constexpr (kSetsTimeFirst<std::decay_t<decltype(one)>>) {
+                    if (object(one.path, O_PATH)) return effects::write_of_nothing(one);
+                }
+                return std::nullopt;
+            },
+            r);
+    }
+
   private:
     // The object the operation was about, if it still stands at its path.
     [[nodiscard]] SysResult<OwnFd> object(std::string_view path, int flags) const {
@@ -152,9 +168,14 @@ Bytes resolve_intent(int root, const InFlight& in_flight) {
     }
     Bytes data;
     Record record = intent->record;
-    const bool done = std::visit(WasDone(root, *intent, data), record);
+    const WasDone was_done(root, *intent, data);
+    const bool done = std::visit(was_done, record);
     spdlog::info("recovery lsn={} operation=\"{}\" done={}", in_flight.lsn.bytes(), to_text(record), done);
-    if (done) encode_record(record, payload);
+    if (done) {
+        encode_record(record, payload);
+    } else if (const auto begun = was_done.begun(record)) {
+        encode_record(*begun, payload);
+    }
     return payload;
 }
 

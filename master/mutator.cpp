@@ -106,7 +106,7 @@ SysResult<Lsn> Mutator::note(const Record& r, ByteView intent) {
 
 // Less was written than the place was reserved for: the record says so, and where it does not fit (it was to be compressed
 // better than its part can be) it comes as a second record, which nothing can have overtaken: the object is locked.
-SysResult<std::size_t> Mutator::commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written) {
+void Mutator::commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written) {
     WriteRecord part = r;
     part.data = r.data.first(written);
     Bytes payload;
@@ -117,15 +117,14 @@ SysResult<std::size_t> Mutator::commit_part(Reservation&& reservation, const Wri
         !fits && lzf_compress(payload, packed) && packed.size() <= reservation.frame_bytes() - kFrameHeaderBytes;
     if (fits || packed_fits) {
         const std::array<ByteView, 1> pieces{packed_fits ? ByteView(packed) : ByteView(payload)};
-        commit(std::move(reservation), packed_fits ? kFlagLzf : std::uint8_t{0}, payload.size(), pieces);
-        return written;
+        return commit(std::move(reservation), packed_fits ? kFlagLzf : std::uint8_t{0}, payload.size(), pieces);
     }
     Bytes head, intent;
     encode_write_head(part, head);
     encode_intent({r.object.ino, 0, static_cast<std::uint32_t>(written), {}}, head, intent);
+    // The first place is given up last: killed in between, a restart finds what was written by it.
+    if (const auto noted = note(part, intent); !noted) broke(reservation.lsn(), noted.error());
     abandon(std::move(reservation));
-    if (const auto noted = note(part, intent); !noted) broke(Lsn(), noted.error());
-    return written;
 }
 
 // The data is encoded (and compressed) before its place is reserved; only the copy into the journal's pages follows the
@@ -149,18 +148,19 @@ SysResult<std::size_t> Mutator::write(int fd, const WriteRecord& r, const std::f
     if (!reservation) return fail(reservation.error());
 
     const auto written = write_most(fd, r.data, r.offset);
-    if (!written || *written == 0) {
-        abandon(std::move(*reservation));
+    before_commit(reservation->lsn());
+    if (!written) {
+        commit_part(std::move(*reservation), r, 0);  // see effects::write_of_nothing()
         return written;
     }
-    before_commit(reservation->lsn());
     if (*written == r.data.size()) {
         const std::array<ByteView, 2> pieces{compressed ? ByteView(packed) : ByteView(head),
                                              compressed ? ByteView() : r.data};
         commit(std::move(*reservation), compressed ? kFlagLzf : std::uint8_t{0}, raw, pieces);
         return written;
     }
-    return commit_part(std::move(*reservation), r, *written);
+    commit_part(std::move(*reservation), r, *written);
+    return written;
 }
 
 }  // namespace tdfs

@@ -19,7 +19,8 @@ class Pending {
     Pending(Pending&& other) noexcept;
     Pending& operator=(Pending&&) = delete;
     ~Pending();
-    // The operation is done with these results; `r` differs from what begin() was given in fixed-size fields only.
+    // The operation is done with these results; `r` differs from what begin() was given in fixed-size fields only, or is
+    // the shorter effects::write_of_nothing().
     void commit(const Record& r);
     [[nodiscard]] Lsn lsn() const { return reservation_.lsn(); }
 
@@ -52,7 +53,7 @@ class Mutator {
     SysResult<Pending> begin(const Record& r, std::uint64_t ino = 0, std::uint64_t other_ino = 0);
 
     // A whole write: data to `fd` at r.offset, as much as goes, with its record. Returns the bytes written. `before_commit`
-    // is called with the record's place once the data is written.
+    // is called with the record's place once the data is written, or could not be.
     SysResult<std::size_t> write(int fd, const WriteRecord& r, const std::function<void(Lsn)>& before_commit);
 
     // A record without an effect here, lost without harm if the process is killed now; returns its place.
@@ -67,7 +68,7 @@ class Mutator {
     friend class Pending;
     void commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw, std::span<const ByteView> payload);
     void abandon(Reservation&& reservation);
-    SysResult<std::size_t> commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written);
+    void commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written);
     SysResult<Lsn> note(const Record& r, ByteView intent);
     SysResult<Reservation> reserve(std::size_t payload_bytes, ByteView intent, Room room);
     void broke(Lsn lsn, Errno e);

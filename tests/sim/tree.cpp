@@ -122,6 +122,7 @@ struct Carry {
     std::string operator()(const WriteRecord& r) const {
         auto* const object = at(r.path);
         if (object == nullptr || !object->is_regular()) return none(r.path);
+        if (r.data.empty()) return "";
         if (object->data.size() < r.offset + r.data.size()) object->data.resize(r.offset + r.data.size());
         std::copy(r.data.begin(), r.data.end(), object->data.begin() + static_cast<std::ptrdiff_t>(r.offset));
         return "";

@@ -50,7 +50,8 @@ void check_inside(const std::string& path) {
     the_world->fail(p.name + " changes something outside of its directory: " + path);
 }
 
-enum class Needs { kNothing, kSpace };
+// A file system that finds no space for data has set the file's time already.
+enum class Needs { kNothing, kSpace, kSpaceForData };
 
 // What every changing call has around it. `after` is called when it succeeded.
 template <class Real, class After>
@@ -61,7 +62,8 @@ long changing(const char* what, int fd, Needs needs, const Real& real, const Aft
     check_inside(path_of(fd));
     const bool last = world.is_last_call();
     if (last && world.random.one_in(2)) world.die(p);
-    if (needs == Needs::kSpace && world.scheduler.now() < p.full_until) {
+    if (needs != Needs::kNothing && world.scheduler.now() < p.full_until) {
+        if (needs == Needs::kSpaceForData) touch(ino_of(fd));
         errno = ENOSPC;
         return -1;
     }
@@ -176,7 +178,8 @@ int __wrap_close(int fd) {
 ssize_t __wrap_pwrite(int fd, const void* from, size_t bytes, off_t offset) {
     if (!simulated()) return __real_pwrite(fd, from, bytes, offset);
     const bool is_full = the_world->scheduler.now() < the_world->current()->full_until;
-    const auto needs = !is_full || is_segment(fd) ? Needs::kNothing : Needs::kSpace;  // a segment's space is held
+    const auto needs =
+        !is_full || is_segment(fd) ? Needs::kNothing : Needs::kSpaceForData;  // a segment's space is held
     return changing(
         "write", fd, needs,
         [&] { return __real_pwrite(fd, from, within_life(static_cast<std::uint64_t>(offset), bytes), offset); },
@@ -209,7 +212,7 @@ int __wrap_truncate(const char* path, off_t size) {
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {
     if (!simulated()) return __real_fallocate(fd, mode, offset, length);
     return static_cast<int>(changing(
-        "fallocate", fd, Needs::kSpace, [&] { return __real_fallocate(fd, mode, offset, length); },
+        "fallocate", fd, Needs::kSpaceForData, [&] { return __real_fallocate(fd, mode, offset, length); },
         [&] { touch(ino_of(fd)); }));
 }
 
@@ -226,7 +229,8 @@ ssize_t __wrap_copy_file_range(int from, off_t* in, int to, off_t* out, size_t l
     if (!simulated()) return __real_copy_file_range(from, in, to, out, length, flags);
     ssize_t copied = 0;
     return changing(
-        "copy", to, Needs::kSpace, [&] { return copied = __real_copy_file_range(from, in, to, out, length, flags); },
+        "copy", to, Needs::kSpaceForData,
+        [&] { return copied = __real_copy_file_range(from, in, to, out, length, flags); },
         [&] {
             if (copied > 0) touch(ino_of(to));
         });

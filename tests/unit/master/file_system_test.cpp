@@ -142,6 +142,25 @@ TEST_CASE("the time of a file arrives that lives on under a name which the kerne
     CHECK(m.differences_after_replay() == "");
 }
 
+TEST_CASE("a change of content that fails may have changed the time, which arrives all the same") {
+    Master m;
+    m.fs->close(m.must_create(m.root(), "f"));
+    auto source = m.must_create(m.root(), "source");
+    CHECK(m.fs->write(*source, bytes("content"), 0, {}));
+    m.settler->settle_all();
+    auto f = m.fs->open(m.fs->lookup(m.root(), "f").value().node, O_RDONLY);  // takes none of these
+    REQUIRE(f);
+    SECTION("write") { CHECK_FALSE(m.fs->write(**f, bytes("more"), 0, {})); }
+    SECTION("fallocate") { CHECK_FALSE(m.fs->fallocate(**f, 0, 0, 100, nullptr)); }
+    SECTION("copy") { CHECK_FALSE(m.fs->copy_range(*source, 0, **f, 0, 7, nullptr)); }
+    CHECK(m.records().back() == "write f offset 0 bytes 0");    // where a restart finds it
+    REQUIRE(set_mtime_at(m.backing.fd(), "f", 1'000'000'007));  // as a disk that is full does
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+    m.fs->close(std::move(*f));
+    m.fs->close(std::move(source));
+}
+
 TEST_CASE("a file that is written all the time does not keep the journal for ever") {
     Master m;
     m.settler->start();

@@ -108,7 +108,7 @@ TEST_CASE("a write in flight that was not carried out does not fill a hole") {
     REQUIRE(::ftruncate(fd.get(), 100'000) == 0);
     const std::string data(20'000, 'd');
     const WriteRecord r{{}, "f", 40'000, as_bytes(data)};
-    CHECK(b.resolve(r, b.ino("f")) == "");
+    CHECK(b.resolve(r, b.ino("f")) == "write f offset 40000 bytes 0");
     REQUIRE(write_all(fd.get(), as_bytes(std::string(9000, 'd')), 40'000));  // in part
     REQUIRE(b.resolve(r, b.ino("f")) != "");
     CHECK(std::get<WriteRecord>(b.found).data.size() >= 9000);
@@ -122,8 +122,19 @@ TEST_CASE("a write in flight is recorded as the bytes that are there now") {
     const std::string data(6, 'x');
     CHECK(b.resolve(WriteRecord{{ino, 0}, "f", 7, as_bytes(data)}, ino) != "");
     CHECK(as_text(std::get<WriteRecord>(b.found).data) == "789");
-    CHECK(b.resolve(WriteRecord{{ino, 0}, "f", 20, as_bytes(data)}, ino) == "");
+    CHECK(b.resolve(WriteRecord{{ino, 0}, "f", 20, as_bytes(data)}, ino) == "write f offset 20 bytes 0");
     CHECK(b.resolve(WriteRecord{{ino + 1, 0}, "f", 0, as_bytes(data)}, ino + 1) == "");
+}
+
+TEST_CASE("what cannot be repeated is recorded as a write of nothing: it may have changed the time") {
+    Backing b;
+    b.file("f", "content");
+    const std::uint64_t ino = b.ino("f");
+    CHECK(b.resolve(FallocateRecord{{ino, 0}, "f", 0xffff, 3, 9000}, ino) == "write f offset 3 bytes 0");
+    b.file("empty", "");
+    const CopyRangeRecord nothing{{ino, 0}, "empty", "f", 0, 5, 100};
+    CHECK(b.resolve(nothing, ino, b.ino("empty")) == "write f offset 5 bytes 0");
+    CHECK(b.resolve(FallocateRecord{{ino + 1, 0}, "f", 0xffff, 3, 9000}, ino + 1) == "");
 }
 
 TEST_CASE("what can be repeated is carried out to its end") {
