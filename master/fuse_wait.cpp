@@ -25,4 +25,10 @@ void reply_when_confirmed(fuse_req_t req, Lsn upto, std::function<void(fuse_req_
     gate.park(ticket, upto);
 }
 
+void reply_synced(fuse_req_t req, const SysResult<Lsn>& synced, std::function<void(fuse_req_t)> reply) {
+    if (!reply) reply = [](fuse_req_t r) { fuse_reply_err(r, 0); };
+    if (synced) return reply_when_confirmed(req, *synced, std::move(reply));
+    fuse_reply_err(req, synced.error().value());
+}
+
 }  // namespace tdfs

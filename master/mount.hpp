@@ -41,10 +41,14 @@ class FuseMount {
     [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
     [[nodiscard]] const FuseFeatures& features() const { return features_; }
 
+    // For the operations.
+    [[nodiscard]] FileSystem& file_system() { return fs_; }
+    [[nodiscard]] Node* root() const { return root_; }
     [[nodiscard]] SyncGate& sync_gate() { return gate_; }
+    [[nodiscard]] FuseFeatures& features() { return features_; }
+    [[nodiscard]] fuse_session* session() { return session_; }
 
   private:
-    friend struct FuseOps;
     FileSystem& fs_;
     Node* const root_;
     SyncGate& gate_;
