@@ -51,7 +51,7 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
         c.valid = AttributesRecord::kUid;
         c.uid = info->uid;
     }
-    OpenFile* const open_file = fi != nullptr ? reinterpret_cast<OpenFile*>(fi->fh) : nullptr;
+    OpenFile* const open_file = fi != nullptr ? &FuseHandles<OpenFile>::at(fi->fh) : nullptr;
     reply_attributes(req, fs(req).set_attributes(node(req, ino), open_file, c));
 }
 

@@ -10,25 +10,21 @@ namespace tdfs::fuse {
 
 namespace {
 
-OpenDirectory& directory(const fuse_file_info* fi) { return *reinterpret_cast<OpenDirectory*>(fi->fh); }
+OpenDirectory& directory(const fuse_file_info* fi) { return FuseHandles<OpenDirectory>::at(fi->fh); }
 
 void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    FileSystem& file_system = fs(req);
-    auto opened = file_system.open_directory(node(req, ino));
+    FuseMount& here = mount(req);
+    auto opened = here.file_system().open_directory(node(req, ino));
     if (!opened) {
         fuse_reply_err(req, opened.error().value());
         return;
     }
-    fi->fh = reinterpret_cast<uint64_t>(opened->get());
-    if (fuse_reply_open(req, fi) == 0) {
-        (void)opened->release();
-    } else {
-        file_system.close_directory(std::move(*opened));
-    }
+    fi->fh = here.directories().give(std::move(*opened));
+    if (fuse_reply_open(req, fi) != 0) here.file_system().close_directory(here.directories().take(fi->fh));
 }
 
 void releasedir(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
-    fs(req).close_directory(std::unique_ptr<OpenDirectory>(&directory(fi)));
+    fs(req).close_directory(mount(req).directories().take(fi->fh));
     fuse_reply_err(req, 0);
 }
 

@@ -10,7 +10,7 @@ namespace tdfs::fuse {
 
 namespace {
 
-OpenFile& file(const fuse_file_info* fi) { return *reinterpret_cast<OpenFile*>(fi->fh); }
+OpenFile& file(const fuse_file_info* fi) { return FuseHandles<OpenFile>::at(fi->fh); }
 
 bool kills_suidgid([[maybe_unused]] fuse_req_t req, [[maybe_unused]] const fuse_file_info* fi) {
 #ifdef TDFS_FUSE_318
@@ -37,17 +37,14 @@ void reply_created(fuse_req_t req, SysResult<std::pair<Found, std::unique_ptr<Op
         fuse_reply_err(req, made.error().value());
         return;
     }
-    FileSystem& file_system = fs(req);
+    FuseMount& here = mount(req);
     const Found found = made->first;
     set_open_mode(fi);
-    fi->fh = reinterpret_cast<uint64_t>(made->second.get());
+    fi->fh = here.files().give(std::move(made->second));
     const fuse_entry_param e = to_entry(found);
-    if (fuse_reply_create(req, &e, fi) == 0) {
-        (void)made->second.release();  // close() below takes it again
-        return;
-    }
-    file_system.close(std::move(made->second));
-    file_system.forget(found.node, 1);
+    if (fuse_reply_create(req, &e, fi) == 0) return;
+    here.file_system().close(here.files().take(fi->fh));
+    here.file_system().forget(found.node, 1);
 }
 
 void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
@@ -82,23 +79,19 @@ void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* fi)
 }
 #endif
 void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    FileSystem& file_system = fs(req);
-    auto opened = file_system.open(node(req, ino), fi->flags);
+    FuseMount& here = mount(req);
+    auto opened = here.file_system().open(node(req, ino), fi->flags);
     if (!opened) {
         fuse_reply_err(req, opened.error().value());
         return;
     }
     set_open_mode(fi);
-    fi->fh = reinterpret_cast<uint64_t>(opened->get());
-    if (fuse_reply_open(req, fi) == 0) {
-        (void)opened->release();
-    } else {
-        file_system.close(std::move(*opened));
-    }
+    fi->fh = here.files().give(std::move(*opened));
+    if (fuse_reply_open(req, fi) != 0) here.file_system().close(here.files().take(fi->fh));
 }
 
 void release(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
-    fs(req).close(std::unique_ptr<OpenFile>(&file(fi)));
+    fs(req).close(mount(req).files().take(fi->fh));
     fuse_reply_err(req, 0);
 }
 

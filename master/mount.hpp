@@ -9,6 +9,7 @@
 
 #include "common/os/fd.hpp"
 #include "master/file_system.hpp"
+#include "master/fuse_handles.hpp"
 #include "master/sync_gate.hpp"
 #include "proto/result.hpp"
 
@@ -45,6 +46,8 @@ class FuseMount {
     [[nodiscard]] FileSystem& file_system() { return fs_; }
     [[nodiscard]] Node* root() const { return root_; }
     [[nodiscard]] SyncGate& sync_gate() { return gate_; }
+    [[nodiscard]] FuseHandles<OpenFile>& files() { return files_; }
+    [[nodiscard]] FuseHandles<OpenDirectory>& directories() { return directories_; }
     [[nodiscard]] FuseFeatures& features() { return features_; }
     [[nodiscard]] fuse_session* session() { return session_; }
 
@@ -52,6 +55,8 @@ class FuseMount {
     FileSystem& fs_;
     Node* const root_;
     SyncGate& gate_;
+    FuseHandles<OpenFile> files_;
+    FuseHandles<OpenDirectory> directories_;
     FuseFeatures features_;
     fuse_session* session_ = nullptr;
     bool mounted_ = false;

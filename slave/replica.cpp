@@ -258,11 +258,11 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     answer.state = shown().state;
     if (mode_ == Mode::kResyncing && (identity_.unsure || identity_.intact_until != Lsn()))
         answer.state = ReplicaState::kDamaged;  // it was, and is not healed
-    if (answer.state == ReplicaState::kDamaged && mode_ != Mode::kRunning && !identity_.unsure) {
+    if (answer.state == ReplicaState::kDamaged) {
+        if (mode_ == Mode::kRunning || identity_.unsure) return answer;  // then nobody knows how much is whole
         answer.durable = identity_.intact_until;
         answer.epoch = epoch_of(answer.durable);
-    }
-    if (mode_ == Mode::kRunning) {
+    } else if (mode_ == Mode::kRunning) {
         answer.received = spool_->tail();
         answer.durable = spool_->durable();
         answer.applied = exact_until(applied_->point().lsn);
