@@ -2,6 +2,7 @@
 
 #include <linux/falloc.h>
 
+#include <algorithm>
 #include <array>
 
 #include <spdlog/spdlog.h>
@@ -144,7 +145,8 @@ SysResult<std::size_t> Mutator::write(int fd, const WriteRecord& r, const std::f
         whole.insert(whole.end(), r.data.begin(), r.data.end());
         compressed = lzf_compress(whole, packed);
     }
-    auto reservation = reserve(compressed ? packed.size() : raw, intent, Room::kOrdinary);
+    // A write of nothing always fits: a disk that is full has no room for it elsewhere.
+    auto reservation = reserve(compressed ? std::max(packed.size(), head.size()) : raw, intent, Room::kOrdinary);
     if (!reservation) return fail(reservation.error());
 
     const auto written = write_most(fd, r.data, r.offset);

@@ -161,6 +161,22 @@ TEST_CASE("a change of content that fails may have changed the time, which arriv
     m.fs->close(std::move(source));
 }
 
+TEST_CASE("a write that fails takes no more of the journal than was reserved for it, also when it is compressed") {
+    Master m(true);
+    const std::string name(200, 'n');  // compressed with the data, the record is shorter than without
+    m.fs->close(m.must_create(m.root(), name.c_str()));
+    m.settler->settle_all();
+    auto f = m.fs->open(m.fs->lookup(m.root(), name.c_str()).value().node, O_RDONLY);
+    REQUIRE(f);
+    const Lsn before = m.journal->tail();
+    CHECK_FALSE(m.fs->write(**f, bytes(std::string(1000, 'x')), 0, {}));
+    Bytes head;
+    encode_write_head({(*f)->node->id, name, 0, {}}, head);
+    CHECK(m.journal->tail() == before + kFrameHeaderBytes + head.size());
+    CHECK(m.records().back() == "write " + name + " offset 0 bytes 0");
+    m.fs->close(std::move(*f));
+}
+
 TEST_CASE("a file that is written all the time does not keep the journal for ever") {
     Master m;
     m.settler->start();
