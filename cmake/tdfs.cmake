@@ -48,6 +48,10 @@ function(tdfs_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE")
   tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
   add_library(${name} STATIC ${arg_SOURCES})
+  # The simulator leads calls between the files of the other folders elsewhere: tests/sim/CMakeLists.txt.
+  if(TDFS_UNITY AND name MATCHES "^(resync|daemon|control|master_lib)$")
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON)
+  endif()
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE} tdfs_warnings Threads::Threads)
   if(TARGET test_precompiled) # from here on: what tests share
@@ -74,7 +78,7 @@ endfunction()
 # A Catch program, or with COMMAND any other program, as one entry of ctest. Its labels are the folder of tests/ it stands in
 # (unit, e2e, ...) and what LABELS adds. TDFS_BIN names the directory of the built programs to it.
 function(tdfs_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "SOURCES;PUBLIC;PRIVATE;LABELS;COMMAND;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;PUBLIC;PRIVATE;LABELS;COMMAND;DEPENDS")
   tdfs_no_leftovers_(${name} ${arg_UNPARSED_ARGUMENTS})
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/tests OUTPUT_VARIABLE where)
   string(REGEX REPLACE "/.*" "" label ${where})
@@ -106,7 +110,6 @@ function(tdfs_test name)
     LABELS "${label};${arg_LABELS}"
     TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77
-    RUN_SERIAL ${arg_SERIAL}
     ENVIRONMENT "TDFS_BIN=${PROJECT_BINARY_DIR}/bin;${TDFS_TEST_ENVIRONMENT}")
 endfunction()
 
