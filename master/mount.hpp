@@ -60,6 +60,7 @@ class FuseMount {
     FuseFeatures features_;
     fuse_session* session_ = nullptr;
     bool mounted_ = false;
+    std::string mountpoint_;
     OwnFd ended_;
     std::thread loop_;
 };

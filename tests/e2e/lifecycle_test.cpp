@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -134,6 +135,16 @@ TEST_CASE("modification times arrive by themselves once things are quiet") {
     CHECK(eventually([&] { return cluster.differences().empty(); }));
     CHECK(cluster.differences() == "");
     close(open_file);
+}
+
+TEST_CASE("the kernel reads ahead of a mount's readers as much as one request takes") {
+    Cluster cluster;
+    struct stat mount {};
+    REQUIRE(::stat(cluster.mount().c_str(), &mount) == 0);
+    const std::string file = "/sys/class/bdi/" + std::to_string(major(mount.st_dev)) + ":" +
+                             std::to_string(minor(mount.st_dev)) + "/read_ahead_kb";
+    // Set right after the mount is there, by a request that the session's begin answers.
+    CHECK(eventually([&] { return read_file(file) == "1024\n"; }));
 }
 
 TEST_CASE("the state directory is not to be seen in the mount and not replicated") {
