@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Builds each known fault into the simulated daemons (README.md) and wants to see it found. Prints at which seed.
+# Builds each known fault into the simulated daemons (README.md) and wants to see it found. Prints at which seed. Those that only rare
+# turns of events show begin shortly before the seed that is known to show them; from 1 on they take minutes.
 # usage: mutations.sh SIM [SEEDS]
 set -euo pipefail
 sim=${1:?"usage: mutations.sh SIM [SEEDS]"}
 seeds=${2:-10000}
 
+declare -A begin=([clean-stop-before-syncfs]=2780 [note-forgotten]=970)
 status=0
 for mutation in $("$sim" --mutations); do
-    if out=$("$sim" --mutation "$mutation" --seed 1 --count "$seeds" --no-disk-trouble); then
+    if out=$("$sim" --mutation "$mutation" --seed "${begin[$mutation]:-1}" --count "$seeds" --no-disk-trouble); then
         echo "$mutation: NOT FOUND in $seeds seeds"
         status=1
     elif found=$(grep -m 1 '^seed .* failed' <<<"$out"); then
