@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <unordered_map>
 
 #include "tests/sim/world.hpp"
@@ -211,6 +212,16 @@ ssize_t __wrap_write(int fd, const void* from, size_t bytes) {
 
 }  // extern "C"
 
+// What a std::thread runs has a name that is private from gcc 14 on; an explicit instantiation may say it all the same.
+struct ThreadStateTag {};
+auto thread_state(ThreadStateTag);
+template <class State>
+struct ThreadStateName {
+    friend auto thread_state(ThreadStateTag) { return std::type_identity<State>(); }
+};
+template struct ThreadStateName<std::thread::_State>;
+using ThreadState = decltype(thread_state(ThreadStateTag()))::type;
+
 // The library's C++ functions go by their symbols.
 std::chrono::steady_clock::time_point real_now() asm("__real__ZNSt6chrono3_V212steady_clock3nowEv");
 std::chrono::steady_clock::time_point wrap_now() asm("__wrap__ZNSt6chrono3_V212steady_clock3nowEv");
@@ -218,7 +229,7 @@ void wrap_wait(std::condition_variable* condition, std::unique_lock<std::mutex>&
     "__wrap__ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE");
 void wrap_notify_one(std::condition_variable* condition) asm("__wrap__ZNSt18condition_variable10notify_oneEv");
 void wrap_notify_all(std::condition_variable* condition) asm("__wrap__ZNSt18condition_variable10notify_allEv");
-void wrap_start(std::thread* thread, std::unique_ptr<std::thread::_State> state, void (*depend)()) asm(
+void wrap_start(std::thread* thread, std::unique_ptr<ThreadState> state, void (*depend)()) asm(
     "__wrap__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE");
 void wrap_join(std::thread* thread) asm("__wrap__ZNSt6thread4joinEv");
 // NOLINTEND(*-reserved-identifier)
@@ -243,10 +254,10 @@ void wrap_notify_all(std::condition_variable* condition) {
 
 static_assert(sizeof(std::thread) == sizeof(unsigned long));
 
-void wrap_start(std::thread* thread, std::unique_ptr<std::thread::_State> state, void (*)()) {
+void wrap_start(std::thread* thread, std::unique_ptr<ThreadState> state, void (*)()) {
     static unsigned long last = 0;
     const auto id = ++last;
-    const std::shared_ptr<std::thread::_State> work(std::move(state));
+    const std::shared_ptr<ThreadState> work(std::move(state));
     threads()[id] = the_world->scheduler.spawn(the_world->current()->id, [work] { work->_M_run(); });
     std::memcpy(static_cast<void*>(thread), &id, sizeof id);
 }
