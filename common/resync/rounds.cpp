@@ -67,8 +67,8 @@ Rounds::Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, 
       epoch_(epoch),
       writers_(writers),
       limits_(limits),
-      hold_limit_ms_(limits.hold_limit_ms),
-      reader_(journal, since) {}
+      reader_(journal, since),
+      began_ns_(monotonic_ns()) {}
 
 Answer<bool> Rounds::follow() {
     const auto begin = reader_.position();
@@ -118,11 +118,7 @@ bool Rounds::end_hold() {
     const bool in_time = hold_->end();
     hold_ms_ = hold_->ms();
     hold_.reset();
-    if (in_time) {
-        finished_ = Position{epoch_, lsn};
-    } else {  // programs that change more in a round than is made equal in it would go on so for ever
-        hold_limit_ms_ = std::max(hold_limit_ms_, std::min(2 * hold_limit_ms_, limits_.longest_hold_ms));
-    }
+    if (in_time) finished_ = Position{epoch_, lsn};
     return in_time;
 }
 
@@ -142,10 +138,14 @@ bool Rounds::is_small(const Round& round) const {
 Answer<Rounds::Round> Rounds::next() {
     Round round;
     take(round);
+    const auto now = monotonic_ns();
+    const auto took_ms = (now - std::exchange(began_ns_, now)) / 1'000'000;
     const bool at_any_rate = ++rounds_ >= limits_.max_rounds;
     if (!at_any_rate && !is_small(round)) return round;
 
-    hold_.emplace(writers_, std::chrono::milliseconds(hold_limit_ms_));
+    // Programs that change as much in a round as is made equal in it would go on so for ever: then they wait for one.
+    const std::uint64_t patient_ms = at_any_rate ? std::min<std::uint64_t>(2 * took_ms, limits_.longest_hold_ms) : 0;
+    hold_.emplace(writers_, std::chrono::milliseconds(std::max<std::uint64_t>(limits_.hold_limit_ms, patient_ms)));
     while (reader_.position() < hold_->lsn()) {
         const auto read = read_one();
         if (!read) return Unexpected<Unreadable>(read.error());

@@ -52,11 +52,11 @@ class Rounds {
     const Epoch epoch_;
     WriterHold& writers_;
     const ResyncLimits limits_;
-    std::uint32_t hold_limit_ms_;  // of the next one
     JournalReader reader_;
     TouchedPaths touched_;
     Bytes scratch_;
     std::uint32_t rounds_ = 0;
+    std::uint64_t began_ns_;  // the round that the sink is at
     std::optional<TimedHold> hold_;
     std::optional<Position> finished_;
     double hold_ms_ = 0;

@@ -26,9 +26,9 @@ class WriterHold {
 struct ResyncLimits {
     std::size_t last_round_paths = 256;           // hold writers when no more than this is left ...
     std::uint64_t last_round_bytes = 4ull << 20;  // ... with no more changed content than this
-    std::uint32_t max_rounds = 12;                // then the last round is held however much is left
-    std::uint32_t hold_limit_ms = 1000;      // a last round that takes longer is repeated without a hold, and then ...
-    std::uint32_t longest_hold_ms = 16'000;  // ... with a limit twice as long, up to this
+    std::uint32_t max_rounds = 6;                 // then the last round is held however much is left ...
+    std::uint32_t longest_hold_ms = 60'000;       // ... for twice as long as the round before took, up to this
+    std::uint32_t hold_limit_ms = 1000;           // else: a last round that takes longer is repeated without a hold
 };
 
 inline constexpr std::size_t kMaxQuestions = 1024;

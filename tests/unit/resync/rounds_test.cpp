@@ -88,7 +88,7 @@ TEST_CASE("a hold that lasts too long is released, and an ordinary round follows
     CHECK(differences(master, replica) == "");
 }
 
-TEST_CASE("programs that change more than one hold has time for are held longer, until it is enough") {
+TEST_CASE("programs that change as much in a round as is made equal in it are held as long as it takes") {
     Master master;
     const TempDir replica;
     write_file(master.path("f"), "x");
@@ -103,7 +103,6 @@ TEST_CASE("programs that change more than one hold has time for are held longer,
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     };
     CHECK(resync(master, replica, course).finished);
-    CHECK(master.hold.holds >= 3);
     CHECK(differences(master, replica) == "");
 }
 
