@@ -1,5 +1,7 @@
 #include "common/resync/inspect_desk.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "common/resync/answerer.hpp"
@@ -101,12 +103,20 @@ void InspectDesk::produce(Bytes& out) {
         tell(*job, out, progress);
         if (job->inspector->done()) {
             job->stopped = true;
-            tell_done(*job, &out, job->inspector->error());
+            tell_done(*job, &out, made_durable(*job->inspector));
         }
     }
     std::erase_if(jobs_, [](const JobPtr& job) { return job->stopped; });
     const std::lock_guard lock(mutex_);
     busy_ = !jobs_.empty() || !submitted_.empty();
+}
+
+// Why an inspection did not do all it was to; what a repair put right is on the disk before it is called so: no record tells of
+// it, so that nothing would look at it again after a power loss of this machine.
+std::string InspectDesk::made_durable(const Inspector& inspector) const {
+    std::string error = inspector.error();
+    if (!inspector.order().repair || !error.empty() || ::syncfs(root_) == 0) return error;
+    return "what was repaired cannot be made durable: " + Errno::last().text();
 }
 
 void InspectDesk::tell(Job& job, Bytes& out, bool progress) {

@@ -54,6 +54,7 @@ class InspectDesk {
     void take_submitted();
     void begin(InspectStart order, std::shared_ptr<InspectListener> listener, Bytes* out);
     bool answered_completely(MessageKind kind, ByteView payload) const;
+    [[nodiscard]] std::string made_durable(const Inspector& inspector) const;
     void tell(Job& job, Bytes& out, bool progress);
     void tell_done(Job& job, Bytes* out, const std::string& error);
 

@@ -65,10 +65,11 @@ struct Bench {
         const std::string command = "cp -a '" + master.dir.path().string() + "/.' '" + replica.path().string() + "'";
         REQUIRE(std::system(command.c_str()) == 0);
     }
-    std::shared_ptr<Seen> inspect(InspectStart order) {
+    std::shared_ptr<Seen> inspect(InspectStart order) { return inspect(std::move(order), replica.fd()); }
+    std::shared_ptr<Seen> inspect(InspectStart order, int root) {
         order.id = 1;
         InspectSource source({master.dir.fd(), master.hold, unsettled, 1000});
-        InspectDesk desk(replica.fd(), gate);
+        InspectDesk desk(root, gate);
         auto seen = std::make_shared<Seen>();
         desk.submit(std::move(order), seen);
         for (int turn = 0; !seen->end; ++turn) {
@@ -167,6 +168,19 @@ TEST_CASE("a repair makes a mess equal") {
     CHECK(seen->all.at("extra") == difference::kExtra);
     CHECK(differences(bench.master, bench.replica).empty());
     CHECK(bench.inspect(full())->all.empty());
+}
+
+TEST_CASE("what was repaired is durable before a repair says that it is done") {
+    Bench bench;
+    write_file(bench.master.path("file"), "text");
+    // Good for all but syncfs().
+    const auto root = open_at(AT_FDCWD, bench.replica.path().string(), O_PATH | O_DIRECTORY);
+    REQUIRE(root);
+    const auto seen = bench.inspect(repair(), root->get());
+    CHECK(differences(bench.master, bench.replica).empty());
+    CHECK(seen->end->error == "what was repaired cannot be made durable: Bad file descriptor");
+    CHECK(bench.inspect(full(), root->get())->end->error.empty());
+    CHECK(bench.inspect(repair())->end->error.empty());
 }
 
 TEST_CASE("what was renamed from where the walk had not been to where it had been is compared") {
