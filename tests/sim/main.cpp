@@ -114,9 +114,6 @@ Options parse(int argc, char** argv) {
     ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
     auto world = std::make_unique<World>(settings);
     the_world = world.get();
-    struct stat s {};
-    TDFS_INVARIANT(::stat(dir.c_str(), &s) == 0, "the run has a directory");
-    world->first_ino = s.st_ino;
     Cluster cluster(*world, dir);
     the_cluster = &cluster;
     cluster.run();

@@ -65,7 +65,9 @@ struct World {
     std::unordered_map<int, int> owner_of;                    // descriptor -> process
     std::map<void*, Mapping> mappings;                        // of shared files
     std::unordered_map<std::uint64_t, std::uint64_t> mtimes;  // by inode, in simulated time
-    std::uint64_t first_ino = 0;
+    // Inode numbers in the order in which they are first seen: the real ones depend on who else makes files there.
+    std::uint64_t virtual_ino(std::uint64_t real) { return inos.try_emplace(real, inos.size() + 1).first->second; }
+    std::unordered_map<std::uint64_t, std::uint64_t> inos;
     std::uint64_t call_ns = 2000;  // what one call takes
     std::uint64_t yield_in = 8;    // one call in so many lets others go first
     std::uint64_t trace = 0;       // hash over what happened, to tell runs apart

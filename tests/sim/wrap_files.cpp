@@ -431,7 +431,7 @@ int __wrap_statx(int dir, const char* name, int flags, unsigned mask, struct sta
     if (!simulated()) return done;
     s->stx_btime = {1, 0, {}};
     s->stx_ctime = s->stx_mtime;
-    s->stx_ino -= the_world->first_ino;
+    s->stx_ino = the_world->virtual_ino(s->stx_ino);
     return done;
 }
 
@@ -444,7 +444,7 @@ ssize_t __wrap_getdents64(int fd, void* buffer, size_t bytes) {
         std::uint16_t length = 0;
         std::memcpy(&ino, at + i, sizeof ino);
         std::memcpy(&length, at + i + 16, sizeof length);
-        ino -= the_world->first_ino;
+        ino = the_world->virtual_ino(ino);
         std::memcpy(at + i, &ino, sizeof ino);
         i += length;
     }
