@@ -35,6 +35,7 @@ read -r mirror _ <<<"$("$repository/scripts/mirror.sh")" || fail "apt's sources 
 
 # Runs as first process of the new namespaces.
 inside() { # FOLDER COMMAND
+    mount --bind "$1" "$1" # a root is a mount point, as on any machine
     mount -t proc proc "$1/proc"
     mount --rbind /dev "$1/dev"
     mount --rbind /sys "$1/sys"

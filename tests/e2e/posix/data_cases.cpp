@@ -123,6 +123,7 @@ void large(Probe& p) {
 
 void holes(Probe& p) {
     const int fd = p.open("sparse", O_RDWR | O_CREAT);
+    p.preallocated("sparse");
     const std::string text = pattern(8192, 7);
     for (const off_t at : {16384L, 65536L, 1048576L}) {
         p.must(pwrite(fd, text.data(), text.size(), at) == static_cast<ssize_t>(text.size()), "pwrite");

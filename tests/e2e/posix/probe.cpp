@@ -156,8 +156,10 @@ void Probe::content(const std::string& what, int fd) {
     std::uint64_t hash = 1469598103934665603U;  // FNV-1a
     std::string extents;
     off_t at = 0;
-    while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
-        const off_t end = lseek(fd, at, SEEK_HOLE);
+    const bool whole = preallocated_.count(what) != 0;
+    const off_t size = lseek(fd, 0, SEEK_END);
+    while ((at = whole ? (at < size ? at : -1) : lseek(fd, at, SEEK_DATA)) >= 0) {
+        const off_t end = whole ? size : lseek(fd, at, SEEK_HOLE);
         extents += " " + std::to_string(at) + "-" + std::to_string(end);
         std::vector<char> buffer(1 << 20);
         while (at < end) {

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class Probe {
     // Type, mode, owner, links, size and device numbers (not following symlinks).
     void stat(const std::string& path);
     void fstat(const std::string& what, int fd);
+    // Of this file content() does not say where it has holes: space that is held and not written to is one or not by what the
+    // kernel happens to have cached of it. (Replicas are compared by the extents themselves.)
+    void preallocated(const std::string& path) { preallocated_.insert(path); }
     // What a file holds, as a checksum, and where it has holes.
     void content(const std::string& path);
     void content(const std::string& what, int fd);
@@ -55,6 +59,7 @@ class Probe {
 
   private:
     const Who who_;
+    std::set<std::string> preallocated_;
     std::string transcript_;
 };
 
