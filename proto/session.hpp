@@ -105,7 +105,7 @@ struct Resume {
 };
 
 struct Heartbeat {
-    Lsn tail;  // of the master's journal; its wall clock is in the frame's header
+    Lsn tail;  // of the master's journal; its wall clock is in the frame's header. From a slave: 0, and it is just busy
 };
 
 struct Ack {

@@ -110,10 +110,14 @@ bool PublisherLink::visit() {
 SessionEnd PublisherLink::run_session(int fd, PublisherSession& session) {
     lost_.clear();
     welcomed_ = false;
+    Pulse pulse(fd, [this] {
+        return message(MessageKind::kHeartbeat, encode(Heartbeat{shared_.journal.tail()}), wall_clock_ns());
+    });
     while (!stopping()) {
         take_posted(&session);
         session.tick(Instant::now());
-        const Sent sent = transmit(fd, session);
+        const Sent sent = transmit(fd, pulse, session);
+        pulse.between_frames(session.between_frames());
         if (sent == Sent::kLost) static_cast<void>(receive(fd, session));  // its last words may say why
         note(session);
         if (session.ended()) return *session.ended();
@@ -123,9 +127,9 @@ SessionEnd PublisherLink::run_session(int fd, PublisherSession& session) {
     return {false, "stopped"};
 }
 
-PublisherLink::Sent PublisherLink::transmit(int fd, PublisherSession& session) {
+PublisherLink::Sent PublisherLink::transmit(int fd, Pulse& pulse, PublisherSession& session) {
     if (!session.out().empty()) {
-        const auto n = tcp_send(fd, session.out());
+        const auto n = pulse.send([&] { return tcp_send(fd, session.out()); });
         if (!n) {
             if (n.error().value() == EAGAIN) return Sent::kBlocked;
             lost_ = "link lost: " + n.error().text();
@@ -136,10 +140,10 @@ PublisherLink::Sent PublisherLink::transmit(int fd, PublisherSession& session) {
         return Sent::kSome;
     }
     const auto wish = session.journal_wish();
-    return wish ? transmit_journal(fd, session, *wish) : Sent::kNothing;
+    return wish ? transmit_journal(fd, pulse, session, *wish) : Sent::kNothing;
 }
 
-PublisherLink::Sent PublisherLink::transmit_journal(int fd, PublisherSession& session,
+PublisherLink::Sent PublisherLink::transmit_journal(int fd, Pulse& pulse, PublisherSession& session,
                                                     const PublisherSession::JournalWish& wish) {
     if (wish.range_bytes == 0) {
         auto view = shared_.journal.view(wish.from);
@@ -157,7 +161,7 @@ PublisherLink::Sent PublisherLink::transmit_journal(int fd, PublisherSession& se
         session.begin_range(view_.bytes);
     }
     const std::size_t bytes = std::min<std::uint64_t>(view_.bytes - view_done_, kSendFileBytes);
-    const auto n = tcp_send_file(fd, view_.fd, view_.file_offset + view_done_, bytes);
+    const auto n = pulse.send([&] { return tcp_send_file(fd, view_.fd, view_.file_offset + view_done_, bytes); });
     if (!n) {
         if (n.error().value() == EAGAIN) return Sent::kBlocked;
         lost_ = "link lost: " + n.error().text();
@@ -181,7 +185,7 @@ bool PublisherLink::receive(int fd, PublisherSession& session) {
     return false;
 }
 
-bool PublisherLink::sleep(int fd, const PublisherSession& session, Sent sent) {
+bool PublisherLink::sleep(int fd, PublisherSession& session, Sent sent) {
     const bool blocked = sent == Sent::kBlocked;
     const bool at_tail = sent == Sent::kNothing;
     bool idle = blocked || at_tail;
@@ -201,7 +205,9 @@ bool PublisherLink::sleep(int fd, const PublisherSession& session, Sent sent) {
     if (blocked) fds[0].events |= POLLOUT;
     const int n = ::poll(fds.data(), at_tail ? 3 : 2, timeout_ms);
     if (at_tail) listener_.disarm();
-    return n > 0 && (fds[0].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+    const bool input = n > 0 && (fds[0].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+    if (n >= 0 && !input) session.nothing_came(Instant::now());
+    return input;
 }
 
 void PublisherLink::note(const PublisherSession& session) {

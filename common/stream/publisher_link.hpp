@@ -10,6 +10,7 @@
 
 #include "common/stream/peer_board.hpp"
 #include "common/stream/publisher_session.hpp"
+#include "common/stream/pulse.hpp"
 #include "common/stream/wakeup.hpp"
 
 namespace tdfs {
@@ -49,11 +50,11 @@ class PublisherLink {
     // One connection from TCP to its end; false when nothing was achieved, so that the next try waits longer.
     bool visit();
     SessionEnd run_session(int fd, PublisherSession& session);
-    Sent transmit(int fd, PublisherSession& session);
-    Sent transmit_journal(int fd, PublisherSession& session, const PublisherSession::JournalWish& wish);
+    Sent transmit(int fd, Pulse& pulse, PublisherSession& session);
+    Sent transmit_journal(int fd, Pulse& pulse, PublisherSession& session, const PublisherSession::JournalWish& wish);
     bool receive(int fd, PublisherSession& session);
     // Sleeps until something is to be done; true when the socket has something to say.
-    bool sleep(int fd, const PublisherSession& session, Sent sent);
+    bool sleep(int fd, PublisherSession& session, Sent sent);
     void note(const PublisherSession& session);
     void note_end(const SessionEnd& end);
     void take_posted(PublisherSession* session);  // null: there is none

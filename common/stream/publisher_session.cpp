@@ -57,6 +57,8 @@ void PublisherSession::receive(const FrameView& frame, Instant now) {
         return receive_welcome(*payload, now);
     }
     switch (kind) {
+        case MessageKind::kHeartbeat:
+            return;  // it is busy
         case MessageKind::kAck:
             return receive_ack(*payload);
         case MessageKind::kProgress: {
@@ -178,10 +180,6 @@ void PublisherSession::receive_question(MessageKind kind, ByteView payload) {
 void PublisherSession::tick(Instant now) {
     if (ended_) return;
     last_tick_ns_ = now.monotonic_ns;
-    const std::uint64_t limit_ns = stage_ == Stage::kResync ? kResyncSilenceNs : kSilenceNs;
-    if (now.monotonic_ns >= last_heard_ns_ + limit_ns) {
-        return end(false, "no sign of life from the slave for " + std::to_string(limit_ns / kSecondNs) + " s");
-    }
     if (!outbox_.empty() || !at_boundary()) return;
     if (!resync_.reason.empty()) start_resync(now);
     if (stage_ == Stage::kResync) answer(now);
@@ -190,6 +188,12 @@ void PublisherSession::tick(Instant now) {
         outbox_.add(MessageKind::kHeartbeat, Heartbeat{journal_.tail()}, now);
         last_said_ns_ = now.monotonic_ns;
     }
+}
+
+void PublisherSession::nothing_came(Instant now) {
+    const std::uint64_t limit_ns = stage_ == Stage::kResync ? kResyncSilenceNs : kSilenceNs;
+    if (now.monotonic_ns < last_heard_ns_ + limit_ns) return;
+    end(false, "no sign of life from the slave for " + std::to_string(limit_ns / kSecondNs) + " s");
 }
 
 void PublisherSession::answer(Instant now) {

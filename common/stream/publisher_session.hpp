@@ -42,8 +42,8 @@ struct SessionReport {
 // that end at such a boundary (the tail as of then, or a segment's end), and out() is empty while a range is under
 // way.
 //
-// A turn of the driver: filled() when bytes came, tick(), send out(), and when that is empty send what journal_wish()
-// names. Used by one thread. journal, volume, name and make_responder outlive it.
+// A turn of the driver: filled() when bytes came, nothing_came() when none did, tick(), send out(), and when that is empty send
+// what journal_wish() names. Used by one thread. journal, volume, name and make_responder outlive it.
 class PublisherSession {
   public:
     PublisherSession(Journal& journal, const Publisher::Volume& volume, const std::string& name,
@@ -59,11 +59,17 @@ class PublisherSession {
     [[nodiscard]] std::span<std::byte> space() { return inbox_.space(); }
     void filled(std::size_t bytes, Instant now);
     void tick(Instant now);
+    // The driver has looked, and there was nothing to read: that alone is silence. Time in which nobody looked is not.
+    void nothing_came(Instant now);
     [[nodiscard]] std::uint64_t next_tick_ns() const;  // monotonic; tick() is due then at the latest
 
     [[nodiscard]] bool wants_input() const;  // false while answers to earlier questions have not left
     [[nodiscard]] ByteView out() const { return outbox_.rest(); }
     void sent(std::size_t bytes) { outbox_.sent(bytes); }
+    // Whether a Heartbeat may be sent now by somebody else.
+    [[nodiscard]] bool between_frames() const {
+        return stage_ != Stage::kHandshake && !ended_ && outbox_.empty() && at_boundary();
+    }
 
     // The stretch of the journal to go out next. range_bytes 0: a new range; the driver looks how far it goes and says
     // so with begin_range(), or journal_gone() where the journal does not hold it any more.

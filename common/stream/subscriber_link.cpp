@@ -96,18 +96,19 @@ void SubscriberLink::serve(Arrival arrival) {
 
 SessionEnd SubscriberLink::run_session(int fd, SubscriberSession& session) {
     lost_.clear();
+    Pulse pulse(fd, [] { return message(MessageKind::kHeartbeat, encode(Heartbeat{}), wall_clock_ns()); });
     for (;;) {
         if (const char* why = called_away()) return {false, why};
         session.tick(Instant::now());
         if (session.ended()) return *session.ended();
-        if (!exchange(fd, session)) return session.ended() ? *session.ended() : SessionEnd{false, lost_};
+        if (!exchange(fd, pulse, session)) return session.ended() ? *session.ended() : SessionEnd{false, lost_};
     }
 }
 
 // Sends what there is, sleeps, receives. False: the session is over.
-bool SubscriberLink::exchange(int fd, SubscriberSession& session) {
+bool SubscriberLink::exchange(int fd, Pulse& pulse, SubscriberSession& session) {
     bool blocked = false;
-    if (!send(fd, session, blocked)) {
+    if (!send(fd, pulse, session, blocked)) {
         static_cast<void>(receive(fd, session));  // its last words may say why
         return false;
     }
@@ -123,7 +124,10 @@ bool SubscriberLink::exchange(int fd, SubscriberSession& session) {
         drain_event(port_.ack_event());
         session.acknowledge();
     }
-    if ((fds[0].revents & (POLLIN | POLLERR | POLLHUP)) == 0) return true;
+    if ((fds[0].revents & (POLLIN | POLLERR | POLLHUP)) == 0) {
+        session.nothing_came(Instant::now());
+        return true;
+    }
     if (!session.wants_input()) {
         lost_ = "link lost while the replica took nothing";
         return false;
@@ -131,9 +135,9 @@ bool SubscriberLink::exchange(int fd, SubscriberSession& session) {
     return receive(fd, session) && !session.ended();
 }
 
-bool SubscriberLink::send(int fd, SubscriberSession& session, bool& blocked) {
+bool SubscriberLink::send(int fd, Pulse& pulse, SubscriberSession& session, bool& blocked) {
     while (!session.out().empty()) {
-        const auto n = tcp_send(fd, session.out());
+        const auto n = pulse.send([&] { return tcp_send(fd, session.out()); });
         if (!n) {
             blocked = n.error().value() == EAGAIN;
             if (!blocked) lost_ = "link lost: " + n.error().text();
@@ -141,6 +145,7 @@ bool SubscriberLink::send(int fd, SubscriberSession& session, bool& blocked) {
         }
         session.sent(*n);
     }
+    pulse.between_frames(session.between_frames());
     return true;
 }
 

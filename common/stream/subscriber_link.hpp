@@ -9,6 +9,7 @@
 
 #include "common/stream/arrival.hpp"
 #include "common/stream/log_throttle.hpp"
+#include "common/stream/pulse.hpp"
 #include "common/stream/subscriber.hpp"
 #include "common/stream/subscriber_session.hpp"
 #include "common/stream/wakeup.hpp"
@@ -37,8 +38,8 @@ class SubscriberLink {
     void run();
     void serve(Arrival arrival);
     SessionEnd run_session(int fd, SubscriberSession& session);
-    bool exchange(int fd, SubscriberSession& session);
-    bool send(int fd, SubscriberSession& session, bool& blocked);
+    bool exchange(int fd, Pulse& pulse, SubscriberSession& session);
+    bool send(int fd, Pulse& pulse, SubscriberSession& session, bool& blocked);
     bool receive(int fd, SubscriberSession& session);
     void note_end(const Arrival& arrival, const SubscriberSession& session, const SessionEnd& end);
     [[nodiscard]] const char* called_away() const;  // why the session must end now; null: it goes on

@@ -200,10 +200,6 @@ void SubscriberSession::tick(Instant now) {
         digest(now);
         if (ended_) return;
     }
-    const std::uint64_t limit_ns = stage_ == Stage::kResync ? kResyncSilenceNs : kSilenceNs;
-    if (now.monotonic_ns >= last_heard_ns_ + limit_ns) {
-        return lost("no sign of life from the master for " + std::to_string(limit_ns / kSecondNs) + " s");
-    }
     if (!outbox_.empty()) return;
     if (stage_ == Stage::kResync) {
         requester_->produce(outbox_.bytes());
@@ -218,6 +214,12 @@ void SubscriberSession::tick(Instant now) {
         ack_due_ = false;
         last_ack_ns_ = now.monotonic_ns;
     }
+}
+
+void SubscriberSession::nothing_came(Instant now) {
+    const std::uint64_t limit_ns = stage_ == Stage::kResync ? kResyncSilenceNs : kSilenceNs;
+    if (now.monotonic_ns < last_heard_ns_ + limit_ns) return;
+    lost("no sign of life from the master for " + std::to_string(limit_ns / kSecondNs) + " s");
 }
 
 std::uint64_t SubscriberSession::next_tick_ns() const {

@@ -27,7 +27,8 @@ inline constexpr std::size_t kReceiveBufferBytes = 1024 * 1024;
 //   stream      journal frames, as many at a time as are here, each with exactly the lsn that is expected
 //
 // Invariant: what goes to the replica is verified and contiguous; after anything else nothing goes to it any more.
-// A turn of the driver: filled() when bytes came, tick(), send out(). Used by one thread; `port` outlives it.
+// A turn of the driver: filled() when bytes came, nothing_came() when none did, tick(), send out(). Used by one thread; `port`
+// outlives it.
 class SubscriberSession {
   public:
     // Asks the replica: out() is then a Welcome, or a Refuse and ended() is set.
@@ -39,12 +40,16 @@ class SubscriberSession {
     [[nodiscard]] std::span<std::byte> space() { return inbox_.space(); }
     void filled(std::size_t bytes, Instant now);
     void tick(Instant now);
+    // The driver has looked, and there was nothing to read: that alone is silence. Time in which nobody looked is not.
+    void nothing_came(Instant now);
     [[nodiscard]] std::uint64_t next_tick_ns() const;
     void acknowledge() { ack_due_ = true; }  // there is news; said with the next tick
 
     [[nodiscard]] bool wants_input() const { return !held_back_; }
     [[nodiscard]] ByteView out() const { return outbox_.rest(); }
     void sent(std::size_t bytes) { outbox_.sent(bytes); }
+    // Whether a Heartbeat may be sent now by somebody else.
+    [[nodiscard]] bool between_frames() const { return welcomed_ && !ended_ && outbox_.empty(); }
     [[nodiscard]] const std::optional<SessionEnd>& ended() const { return ended_; }
     [[nodiscard]] const Hello& hello() const { return hello_; }
     [[nodiscard]] bool welcomed() const { return welcomed_; }

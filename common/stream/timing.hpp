@@ -18,8 +18,10 @@ inline constexpr std::uint64_t kSecondNs = 1000 * kMillisecondNs;
 
 // Both sides say something at least this often, also when there is nothing to say.
 inline constexpr std::uint64_t kHeartbeatNs = kSecondNs;
-// A link on which nothing came for so long is taken for dead. In a resync the other side may be busy that long with one
-// large directory or one fsync; a machine that is gone is then noticed by TCP's keepalive.
+// Where a session's thread has said nothing for so long, another says something for it (pulse.hpp).
+inline constexpr std::uint64_t kBusyNs = 2 * kHeartbeatNs;
+// A link on which nothing came for so long, while there was somebody to hear it, is taken for dead. In a resync one side may read
+// nothing for that long while the other says nothing new; a machine that is gone is then noticed by TCP's keepalive.
 inline constexpr std::uint64_t kSilenceNs = 10 * kSecondNs;
 inline constexpr std::uint64_t kResyncSilenceNs = 300 * kSecondNs;
 // A resync is given a turn this often also when nothing comes (writers may be held, and that has a limit).

@@ -54,6 +54,29 @@ TEST_CASE("a connection that falls silent is given up and made anew") {
     trouble_again_and_again({Trouble::kSilence}, count_of(1), false);
 }
 
+TEST_CASE("a slave whose disk takes longer to sync than a silent link is given keeps its link") {
+    if (!have_tool("strace")) {
+        std::cout << "strace is not installed: no slow disk" << std::endl;
+        return;
+    }
+    Cluster cluster({.start = false});
+    // The first sync of the replica by each of its threads: at the end of the resync it is the one that holds the link.
+    Words slow{"strace",       "-f",        "-qq",
+               "-o",           "/dev/null", "-e",
+               "trace=syncfs", "-e",        "inject=syncfs:delay_enter=14000000:when=1"};
+    const Words daemon = cluster.slave_command();
+    slow.insert(slow.end(), daemon.begin(), daemon.end());
+    cluster.start_slave_with(slow);
+    cluster.start_master();
+    cluster.drain();  // once the slave is through with its resync
+    CHECK(cluster.peer().at("connects") == 1);
+    CHECK(cluster.master_log().find("no sign of life") == std::string::npos);
+    CHECK(cluster.slave_log().find("no sign of life") == std::string::npos);
+    CHECK(cluster.differences() == "");
+    REQUIRE(slave_ctl(cluster, "stop").status == 0);
+    CHECK(cluster.end_of_slave() == 0);
+}
+
 TEST_CASE("daemons that stand still for a while go on where they were") {
     Cluster cluster;
     Faulted faulted(cluster, seed_for("stop"));

@@ -159,9 +159,9 @@ TEST_CASE("a resync has more patience with silence, and is given a turn often") 
     REQUIRE(link.master().report().state == PeerStatus::State::kResyncing);
     REQUIRE(link.master().next_tick_ns() == link.now().monotonic_ns + kResyncTickNs);
     link.advance(kResyncSilenceNs - 1);
-    link.master().tick(link.now());
+    link.master().nothing_came(link.now());
     REQUIRE_FALSE(link.master().ended());
     link.advance(1);
-    link.master().tick(link.now());
+    link.master().nothing_came(link.now());
     REQUIRE(link.master().ended());
 }

@@ -190,8 +190,8 @@ TEST_CASE("silence ends a session on either side, heartbeats keep it") {
     }
     REQUIRE(link.master().report().acks >= 60);
     link.advance(kSilenceNs);
-    link.master().tick(link.now());
-    link.slave().tick(link.now());
+    link.master().nothing_came(link.now());
+    link.slave().nothing_came(link.now());
     REQUIRE_THAT(link.master().ended()->text, ContainsSubstring("no sign of life"));
     REQUIRE_THAT(link.slave().ended()->text, ContainsSubstring("no sign of life"));
 }
@@ -219,10 +219,40 @@ TEST_CASE("a slave that does not answer the hello is given up") {
     const auto make = responders(journal);
     PublisherSession session(*journal, vol, name, make, {});
     REQUIRE(session.next_tick_ns() == kSilenceNs);
-    session.tick({kSilenceNs - 1, 0});
+    session.nothing_came({kSilenceNs - 1, 0});
     REQUIRE_FALSE(session.ended());
-    session.tick({kSilenceNs, 0});
+    session.nothing_came({kSilenceNs, 0});
     REQUIRE(session.ended());
+}
+
+TEST_CASE("time in which nobody listened is no silence") {
+    TestJournal journal;
+    FakeReplica replica(kFirst);
+    MemoryLink link(journal, replica);
+    REQUIRE(link.settle());
+    link.advance(10 * kSilenceNs);  // both were busy; what was said meanwhile is still to be read
+    link.master().tick(link.now());
+    link.slave().tick(link.now());
+    REQUIRE(link.settle());
+    link.master().nothing_came(link.now());
+    link.slave().nothing_came(link.now());
+    REQUIRE_FALSE(link.master().ended());
+    REQUIRE_FALSE(link.slave().ended());
+}
+
+TEST_CASE("a slave that is busy says no more than that") {
+    TestJournal journal;
+    FakeReplica replica(kFirst);
+    MemoryLink link(journal, replica);
+    REQUIRE(link.settle());
+    const auto before = link.master().report();
+    link.advance(kSilenceNs - 1);
+    link.answer(message(MessageKind::kHeartbeat, encode(Heartbeat{}), 0));
+    link.advance(kSilenceNs - 1);
+    link.master().nothing_came(link.now());
+    REQUIRE_FALSE(link.master().ended());
+    REQUIRE(link.master().report().acks == before.acks);
+    REQUIRE(link.master().report().received == before.received);
 }
 
 TEST_CASE("a stalled replica is streamed to, and its reason is reported") {
