@@ -137,11 +137,12 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
     auto* map = std::launder(reinterpret_cast<Layout*>(at));
 
     std::unique_ptr<AppliedState> state(new AppliedState(std::move(*fd), map));
+    const bool this_boot = boot == std::string(map->boot.data(), ::strnlen(map->boot.data(), kBootBytes));
     if (is_new) {
         state->found_ = Found::kNothing;
-    } else if (is_short || !state->is_intact()) {
+    } else if (is_short || !(this_boot ? state->is_intact() : state->has_intact_checkpoint())) {
         state->found_ = Found::kUnusable;
-    } else if (boot != std::string(map->boot.data(), ::strnlen(map->boot.data(), kBootBytes))) {
+    } else if (!this_boot) {
         state->found_ = Found::kEarlierBoot;
     }
     if (state->found_ == Found::kThisBoot) {
@@ -163,15 +164,20 @@ AppliedState::AppliedState(OwnFd fd, Layout* map) : fd_(std::move(fd)), map_(map
 
 AppliedState::~AppliedState() { ::munmap(map_, kFileBytes); }
 
+// The rest may have been written to the disk in the middle of a step of the replay.
+bool AppliedState::has_intact_checkpoint() const {
+    return map_->magic == kMagic && map_->version == kVersion && is_whole(map_->durable);
+}
+
 bool AppliedState::is_intact() const {
-    if (map_->magic != kMagic || map_->version != kVersion) return false;
+    if (!has_intact_checkpoint()) return false;
     const auto valid = map_->valid.load();
     if (valid != kValid && valid != kInvalid) return false;
     if (valid == kValid && map_->applied.generation.load() == 0) return false;
     const auto noted = map_->note_lsn_plus_one.load();
     const StartedNote note{map_->note_ino.load(), map_->note_other_ino.load()};
     if (noted != 0 && map_->note_checksum.load() != note_checksum(noted, note)) return false;
-    return is_whole(map_->applied) && is_whole(map_->durable);
+    return is_whole(map_->applied);
 }
 
 bool AppliedState::valid() const { return own_->valid.load(std::memory_order_acquire) == kValid; }

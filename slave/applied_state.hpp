@@ -28,7 +28,8 @@ struct StartedNote {
 // Invariant: whichever instruction a kill -9 falls on, the file tells one moment whole (never the lsn of one and the
 // time of another), and an effect whose note is missing has not been started. Stores are plain memory stores, so the
 // file outlives the process but not the machine: what survives a power loss is the checkpoint alone, which is synced. A
-// file of another boot is therefore read by its checkpoint. Each point and the note carry a checksum; what does not
+// file of another boot is therefore read by its checkpoint, whatever else stands there: the page goes to the disk while
+// the replay stores into it, so that of all else the half may be there. Each point and the note carry a checksum; what does not
 // verify when the file is opened is not believed, and what happens to the file while it is open is not looked at: this
 // object keeps what it says in memory of its own.
 //
@@ -67,6 +68,7 @@ class AppliedState {
   private:
     struct Layout;
     AppliedState(OwnFd fd, Layout* map);
+    [[nodiscard]] bool has_intact_checkpoint() const;
     [[nodiscard]] bool is_intact() const;
     void store(const AppliedPoint& at);
     void set_valid(bool valid);

@@ -167,6 +167,33 @@ TEST_CASE("a checkpoint that does not verify after a power loss is not believed"
     CHECK_FALSE(state->valid());
 }
 
+TEST_CASE("what the disk has of a step of the replay takes nothing from the checkpoint") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        state->advance(Lsn(200), 6);
+        state->start(Lsn(200), {0x1122334455667788, 12});
+    }
+    std::string bytes = get(dir / "applied");
+    const std::string value("\xc8\0\0\0\0\0\0\0\x06", 9);  // the position, then its time
+    const std::string note("\x88\x77\x66\x55\x44\x33\x22\x11", 8);
+    for (const std::string& word : {value, note}) {
+        const auto at = bytes.find(word);
+        REQUIRE(at != std::string::npos);
+        bytes[at] = 'e';
+    }
+    put(dir / "applied", bytes);
+    SECTION("after a power loss") {
+        const auto state = open_state(dir, "boot-2");
+        CHECK(state->found() == AppliedState::Found::kEarlierBoot);
+        REQUIRE(state->valid());
+        CHECK(state->point().lsn == Lsn(100));
+        CHECK_FALSE(state->started(Lsn(100)));
+    }
+    SECTION("in the same boot it is damage") { CHECK(open_state(dir)->found() == AppliedState::Found::kUnusable); }
+}
+
 TEST_CASE("readers see whole moments only") {
     const TempDir dir;
     const auto state = open_state(dir);
