@@ -318,6 +318,16 @@ void Cluster::kill_slave(std::size_t i) {
     slaves_.at(i).process.kill();
 }
 
+void Cluster::freeze_master() {
+    const pid_t pid = master_pid();
+    master_.signal(SIGSTOP);
+    if (!eventually([&] { return stands_still(pid); })) {
+        throw std::runtime_error("the master does not stop");
+    }
+}
+
+void Cluster::thaw_master() { master_.signal(SIGCONT); }
+
 void Cluster::freeze_slave(std::size_t i) {
     const pid_t pid = slave_pid(i);
     slaves_.at(i).process.signal(SIGSTOP);

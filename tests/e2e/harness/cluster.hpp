@@ -72,7 +72,9 @@ class Cluster {
     void forget_slave(std::size_t i = 0);
     int end_of_master();  // the same without a wish: how it ended, as a shell gives it
     int end_of_slave(std::size_t i = 0);
-    void freeze_slave(std::size_t i = 0);  // SIGSTOP; returns when it stands still
+    void freeze_master();  // SIGSTOP; returns when it stands still
+    void thaw_master();
+    void freeze_slave(std::size_t i = 0);  // likewise
     void thaw_slave(std::size_t i = 0);
     [[nodiscard]] pid_t master_pid() const { return master_.pid(); }
     [[nodiscard]] pid_t slave_pid(std::size_t i = 0) const { return slaves_.at(i).process.pid(); }
