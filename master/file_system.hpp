@@ -38,7 +38,9 @@ struct Found {
 struct OpenFile {
     Node* node;
     OwnFd fd;
-    int flags;
+    int flags;  // the application's
+    bool readable =
+        true;  // the descriptor; with --writeback also where the application only writes, if that can be had
     [[nodiscard]] bool writable() const;
 };
 
@@ -128,6 +130,13 @@ class FileSystem {
                                    const std::function<bool(const DirEntry&)>& visit);
     SysResult<Lsn> fsync_directory(OpenDirectory& directory);
 
+    // The kernel caches what is written (--writeback): it reads what it writes in part, appends by itself, and says times.
+    // Before there are operations.
+    void let_kernel_cache_writes();
+    [[nodiscard]] bool kernel_caches_writes() const { return settler_.kernel_keeps_times(); }
+    // How many files are open for writing: only those have pages in the kernel that are not written yet.
+    [[nodiscard]] std::size_t writers() const { return writers_.load(); }
+
     // Whether the root directory has (had) entries since it was last asked; for the guard against an empty backing directory.
     [[nodiscard]] bool root_changed() { return root_changed_.exchange(false); }
 
@@ -135,6 +144,9 @@ class FileSystem {
     [[nodiscard]] bool is_hidden(const Node* parent, std::string_view name) const;
     SysResult<FileInfo> look_at(const NodePlace& place) const;
     SysResult<OwnFd> open_place(const NodePlace& place, int flags) const;
+    // What of an application's flags is passed on.
+    [[nodiscard]] int backing_flags(int flags) const;
+    std::unique_ptr<OpenFile> opened(Node* node, OwnFd fd, int flags, bool readable);
     SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending,
                            CreateRecord& r);
     SysResult<Lsn> synced(const std::function<int()>& here);
@@ -155,6 +167,7 @@ class FileSystem {
     Mutator& mutator_;
     Settler& settler_;
     Journal& journal_;
+    std::atomic<std::size_t> writers_{0};
     std::atomic<bool> root_changed_{false};
     std::atomic<std::uint64_t> stage_count_{0};
 };

@@ -53,6 +53,12 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
         r.mode = effects::without_set_id(*before, *change.kill_suidgid);
         if (r.mode != (before->mode & 07777)) r.valid |= AttributesRecord::kMode;
     }
+    // A kernel that keeps the times also sends those that have not changed, with everything that changes the file's ctime.
+    if (settler_.kernel_keeps_times() && r.valid == AttributesRecord::kMtime && before->mtime_ns == r.mtime_ns &&
+        node->touched_ns.load() == 0) {
+        r.valid = 0;
+    }
+    if ((r.valid & AttributesRecord::kSize) != 0) settler_.before_late_change(node, object);
     if (r.valid != 0) {
         auto path = nodes_.path(node);
         if (!path && path.error() != Errno(ENOENT)) return fail(path.error());
@@ -66,6 +72,7 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
         }
         if (!path) {
             if (const auto done = effects::set_attributes(object, r); !done) return fail(done.error());
+            if ((r.valid & AttributesRecord::kMtime) != 0) Settler::is_settled(node);
         } else {
             r.path = *path;
             auto pending = mutator_.begin(r, node->id.ino);

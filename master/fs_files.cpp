@@ -15,14 +15,27 @@
 namespace tdfs {
 
 namespace {
-// What of an application's flags is passed on. Appending is done here, under the object's lock; alignment rules of O_DIRECT are not
-// the caller's business, since its buffers do not reach the disk; the kernel has already created and truncated.
-int backing_flags(int flags) { return (flags & (O_ACCMODE | O_SYNC | O_DSYNC)) | O_NONBLOCK; }
-
 constexpr std::uint64_t kMaxCopyBytes = 64ull << 20;  // of one copy_file_range: the caller goes on from there
 }  // namespace
 
 bool OpenFile::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
+
+// Appending is done here, under the object's lock, or by a kernel that caches writes; alignment rules of O_DIRECT are not the
+// caller's business, since its buffers do not reach the disk; the kernel has already created and truncated. A kernel that caches
+// writes reads the rest of a page that is written in part, by whatever descriptor of the file it has.
+int FileSystem::backing_flags(int flags) const {
+    const bool reads_too = kernel_caches_writes() && (flags & O_ACCMODE) == O_WRONLY;
+    return (reads_too ? O_RDWR : flags & O_ACCMODE) | (flags & (O_SYNC | O_DSYNC)) | O_NONBLOCK;
+}
+
+void FileSystem::let_kernel_cache_writes() { settler_.let_kernel_keep_times(); }
+
+std::unique_ptr<OpenFile> FileSystem::opened(Node* node, OwnFd fd, int flags, bool readable) {
+    auto file = std::make_unique<OpenFile>(OpenFile{node, std::move(fd), flags, readable});
+    nodes_.opened(node, file->fd.get());
+    if (file->writable()) ++writers_;
+    return file;
+}
 
 SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const Caller& who, Node* parent,
                                                                           const char* name, mode_t mode, int flags) {
@@ -51,9 +64,7 @@ SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const 
     if (!info) return fail(info.error());
     auto found = enter(parent, name, *info, *pending, r);
     if (!found) return fail(found.error());
-    auto file = std::make_unique<OpenFile>(OpenFile{found->node, std::move(fd), flags});
-    nodes_.opened(file->node, file->fd.get());
-    return std::make_pair(*found, std::move(file));
+    return std::make_pair(*found, opened(found->node, std::move(fd), flags, true));
 }
 
 SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::tmpfile(const Caller& who, Node* parent, mode_t mode,
@@ -72,9 +83,7 @@ SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::tmpfile(const
     const auto info = stat_fd(fd.get());
     if (!info) return fail(info.error());
     const Found found{nodes_.enter_unnamed(*info), *info};
-    auto file = std::make_unique<OpenFile>(OpenFile{found.node, std::move(fd), flags});
-    nodes_.opened(file->node, file->fd.get());
-    return std::make_pair(found, std::move(file));
+    return std::make_pair(found, opened(found.node, std::move(fd), flags, true));
 }
 
 SysResult<OwnFd> FileSystem::open_place(const NodePlace& place, int flags) const {
@@ -94,15 +103,20 @@ SysResult<std::unique_ptr<OpenFile>> FileSystem::open(Node* node, int flags) {
     lock.read_object(node->id.ino);
     const auto place = nodes_.place(node);
     if (!place) return fail(place.error());
-    auto fd = open_place(*place, backing_flags(flags));
+    const int wanted = backing_flags(flags);
+    auto fd = open_place(*place, wanted);
+    const bool readable = fd || (wanted & O_ACCMODE) == (flags & O_ACCMODE);
+    // A backing file system that does not let root read, as one from the network may: written without the cache.
+    if (!readable) fd = open_place(*place, (wanted & ~O_ACCMODE) | O_WRONLY);
     if (!fd) return fail(fd.error());
-    auto file = std::make_unique<OpenFile>(OpenFile{node, std::move(*fd), flags});
-    nodes_.opened(node, file->fd.get());
-    return file;
+    return opened(node, std::move(*fd), flags, readable);
 }
 
 void FileSystem::close(std::unique_ptr<OpenFile> file) {
-    if (file->writable() && file->node->touched_ns.load(std::memory_order_relaxed) != 0) settler_.settle(file->node);
+    if (file->writable()) {
+        if (file->node->touched_ns.load(std::memory_order_relaxed) != 0) settler_.settle(file->node);
+        --writers_;
+    }
     OpLock lock(locks_);
     lock.change_object(file->node->id.ino);  // nobody is using the descriptor as the object's place
     nodes_.closed(file->node, file->fd.get());
@@ -201,6 +215,7 @@ SysResult<std::size_t> FileSystem::write(OpenFile& file, ByteView data, std::uin
             if (const auto killed = kill_privileges(node, fd, *path, *how.kill_suidgid); !killed)
                 return fail(killed.error());
         }
+        settler_.before_late_change(node, fd);
         std::uint64_t at = offset;
         if (how.append) {
             const auto info = stat_fd(fd);
@@ -231,6 +246,7 @@ SysResult<void> FileSystem::fallocate(OpenFile& file, int mode, std::uint64_t of
         if (kill_suidgid != nullptr) {
             if (const auto killed = kill_privileges(node, file.fd.get(), *path, *kill_suidgid); !killed) return killed;
         }
+        settler_.before_late_change(node, file.fd.get());
         FallocateRecord r{node->id, {}, static_cast<std::uint32_t>(mode), offset, length};
         if (!*path) return effects::fallocate(file.fd.get(), r);
         r.path = **path;
@@ -258,6 +274,13 @@ SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from
         const auto killed = kill_privileges(node, to.fd.get(), std::optional<std::string>(*path), *kill_suidgid);
         if (!killed) return fail(killed.error());
     }
+    if (kernel_caches_writes()) {
+        // The source's end may still be in the kernel, which then copies by reading and writing.
+        const auto source = stat_fd(from.fd.get());
+        if (!source) return fail(source.error());
+        if (from_offset >= source->size || length > source->size - from_offset) return fail(EOPNOTSUPP);
+    }
+    settler_.before_late_change(node, to.fd.get());
     CopyRangeRecord r{node->id, *from_path, *path, from_offset, to_offset, std::min(length, kMaxCopyBytes)};
     auto pending = mutator_.begin(r, node->id.ino, from.node->id.ino);
     if (!pending) return fail(pending.error());

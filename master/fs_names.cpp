@@ -42,7 +42,12 @@ SysResult<Found> FileSystem::lookup(Node* parent, const char* name) {
     const auto info = stat_at((*dir)->get(), name);
     if (!info) return fail(info.error());
     if (info->device != device_) return fail(EXDEV);  // another file system mounted beneath is not part of the volume
-    return Found{nodes_.enter(parent, name, *info), *info};
+    const Found found{nodes_.enter(parent, name, *info), *info};
+    if (!settler_.kernel_keeps_times() || found.node->touched_ns.load() == 0 || found.node->is_dir) return found;
+    // Pages of it arrive: the kernel begins with the time that the file will have when they have.
+    lock.read_object(info->object.ino);
+    const auto now = stat_at((*dir)->get(), name);
+    return Found{found.node, Settler::with_kernel_time(found.node, now ? *now : *info)};
 }
 
 // The rest of every creation: what was made becomes known, its parent is touched, the record committed.

@@ -22,14 +22,16 @@ bool kills_suidgid([[maybe_unused]] fuse_req_t req, [[maybe_unused]] const fuse_
 }
 
 // How a file is opened: written only, every write() is one request and no second page cache is kept; else the kernel caches, so
-// that shared mappings work and their stores arrive here.
-void set_open_mode(fuse_file_info* fi) {
-    if ((fi->flags & O_ACCMODE) == O_WRONLY) {
+// that shared mappings work and their stores arrive here. With --writeback it caches everything that can be read, and a
+// close() waits until that is written and tells of errors.
+void set_open_mode(const FuseMount& here, const OpenFile& opened, fuse_file_info* fi) {
+    const bool writeback = here.features().writeback;
+    if (writeback ? !opened.readable : (fi->flags & O_ACCMODE) == O_WRONLY) {
         fi->direct_io = 1;
     } else {
         fi->keep_cache = 1;
     }
-    fi->noflush = 1;
+    fi->noflush = writeback ? 0 : 1;
 }
 
 void reply_created(fuse_req_t req, SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> made, fuse_file_info* fi) {
@@ -39,7 +41,7 @@ void reply_created(fuse_req_t req, SysResult<std::pair<Found, std::unique_ptr<Op
     }
     FuseMount& here = mount(req);
     const Found found = made->first;
-    set_open_mode(fi);
+    set_open_mode(here, *made->second, fi);
     fi->fh = here.files().give(std::move(made->second));
     const fuse_entry_param e = to_entry(found);
     if (fuse_reply_create(req, &e, fi) == 0) return;
@@ -85,7 +87,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
         fuse_reply_err(req, opened.error().value());
         return;
     }
-    set_open_mode(fi);
+    set_open_mode(here, **opened, fi);
     fi->fh = here.files().give(std::move(*opened));
     if (fuse_reply_open(req, fi) != 0) here.file_system().close(here.files().take(fi->fh));
 }
@@ -109,7 +111,8 @@ void read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info*
 void write(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* fi) {
     const InGroup in_group = [req](gid_t gid) { return is_in_group(req, gid); };
     FileSystem::WriteHow how;
-    how.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
+    // A kernel that caches writes says where the end is, which it alone knows.
+    how.append = (fi->flags & O_APPEND) != 0 && !fi->writepage && !mount(req).features().writeback;
     if (kills_suidgid(req, fi)) how.kill_suidgid = &in_group;
     const auto n =
         fs(req).write(file(fi), std::as_bytes(std::span(data, size)), static_cast<std::uint64_t>(offset), how);
@@ -150,6 +153,11 @@ void copy_file_range(fuse_req_t req, fuse_ino_t, off_t from_offset, fuse_file_in
 }
 
 void lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* fi) {
+    if (mount(req).features().writeback) {
+        fuse_reply_err(req,
+                       ENOSYS);  // what is not written yet would look like a hole: the kernel takes all for data then
+        return;
+    }
     const auto at = fs(req).seek(file(fi), static_cast<std::uint64_t>(offset), whence);
     at ? fuse_reply_lseek(req, static_cast<off_t>(*at)) : fuse_reply_err(req, at.error().value());
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <limits>
 
+#include <spdlog/spdlog.h>
+
 #include "master/fuse_reply.hpp"
 #include "proto/record.hpp"
 
@@ -57,8 +59,13 @@ void init(void* userdata, fuse_conn_info* conn) {
 #ifdef TDFS_FUSE_318
     self.features().kill_privileges = want(FUSE_CAP_HANDLE_KILLPRIV_V2);
 #endif
-    refuse(FUSE_CAP_ATOMIC_O_TRUNC);   // truncation comes as an operation of its own
-    refuse(FUSE_CAP_WRITEBACK_CACHE);  // order of writes would be lost
+    refuse(FUSE_CAP_ATOMIC_O_TRUNC);  // truncation comes as an operation of its own
+    if (self.features().writeback && want(FUSE_CAP_WRITEBACK_CACHE)) {
+        self.file_system().let_kernel_cache_writes();
+    } else {
+        refuse(FUSE_CAP_WRITEBACK_CACHE);  // order of writes would be lost
+        if (self.features().writeback.exchange(false)) spdlog::warn("writeback error=\"the kernel does not offer it\"");
+    }
     refuse(FUSE_CAP_AUTO_INVAL_DATA);  // nobody else changes the files
     refuse(FUSE_CAP_SPLICE_READ);
     refuse(FUSE_CAP_SPLICE_WRITE);

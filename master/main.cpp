@@ -117,6 +117,7 @@ int run(const MasterOptions& options) {
     FileSystem file_system(volume.root(), locks, nodes, mutator, settler, journal);
     SyncGate gate(options.sync);
     FuseMount mount(file_system, nodes.root(), gate);
+    mount.features().writeback = options.writeback_ms != 0;
     if (auto ok = mount.mount(volume.mountpoint(), volume.directory(), options.fuse_debug && options.foreground); !ok) {
         return complain(ok.error(), kFailed);
     }
@@ -151,8 +152,9 @@ int run(const MasterOptions& options) {
 
     Scrub scrub(publisher, {options.scrub_rate, options.scrub_repair});
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    WriteOut write_out(std::chrono::milliseconds(options.writeback_ms), [&] { return file_system.writers() > 0; });
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
-                     publisher, gate, retention, scrub, stop_requested.get()});
+                     publisher, gate, retention, scrub, write_out, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};
     OwnFd run_directory;
     if (volume.mount_covers_directory()) {
@@ -169,6 +171,9 @@ int run(const MasterOptions& options) {
     publisher.start();
     scrub.start();
     mount.start();
+    Result<void, std::string> pushing;
+    if (options.writeback_ms != 0) pushing = write_out.start(volume.mountpoint());
+    if (!pushing) spdlog::error("writeback error=\"{}\"", pushing.error());
     {
         Housekeeper housekeeper([&] {
             retention.tend();
@@ -180,10 +185,13 @@ int run(const MasterOptions& options) {
         });
         spdlog::info("ready volume={} directory=\"{}\" mount=\"{}\" position={}", identity.volume.text(),
                      volume.directory(), volume.mountpoint(), to_text(Position{volume.epoch(), journal.tail()}));
-        background.ready();
-        service.wait_until_stopped(mount.ended_fd());
+        if (pushing) {
+            background.ready();
+            service.wait_until_stopped(mount.ended_fd());
+        }
         spdlog::info("stopping position={}", to_text(Position{volume.epoch(), journal.tail()}));
         gate.stop();  // nobody waits in the mount any more
+        write_out.stop();
         mount.stop();
         settler.settle_all();
     }
@@ -193,6 +201,7 @@ int run(const MasterOptions& options) {
     publisher.stop();
     (*control)->stop();
     if (auto closed = volume.close(); !closed) return complain(closed.error(), kFailed);
+    if (!pushing) return complain(pushing.error(), kFailed);
     spdlog::info("stopped");
     return 0;
 }

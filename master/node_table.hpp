@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <limits>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -44,6 +46,10 @@ struct Node {
     // Modification times (settler.hpp). `touched_ns` is when the object last changed (monotonic), 0: settled.
     std::atomic<std::uint64_t> touched_ns{0};
     std::atomic<bool> in_settler{false};
+    // With --writeback, while the kernel's pages arrive: the time that the kernel gives the file. The backing file has the
+    // time of their arrival until it is settled. kNotLate: it has the kernel's.
+    static constexpr std::int64_t kNotLate = std::numeric_limits<std::int64_t>::min();
+    std::atomic<std::int64_t> kernel_mtime_ns{kNotLate};
 };
 
 // Where an object can be reached: by name in a directory, or (no name) by a descriptor.

@@ -1,5 +1,6 @@
 #include "master/options.hpp"
 
+#include <charconv>
 #include <optional>
 
 #include <cxxopts.hpp>
@@ -38,6 +39,18 @@ std::optional<PublisherOptions::Target> parse_target(const std::string& text) {
     return t;
 }
 
+Result<std::uint32_t, std::string> parse_writeback(const std::string& text) {
+    constexpr std::uint32_t kLeastMs = 10, kMostMs = 60'000;
+    std::uint32_t ms = 0;
+    const auto end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, ms);
+    if (parsed.ec != std::errc() || parsed.ptr != end || ms < kLeastMs || ms > kMostMs) {
+        return Unexpected("--writeback takes milliseconds from " + std::to_string(kLeastMs) + " to " +
+                          std::to_string(kMostMs) + ", not " + text);
+    }
+    return ms;
+}
+
 Advice usage(const std::string& what) { return {"tdfs: " + what + " (tdfs -h shows the options)", 2}; }
 }  // namespace
 
@@ -60,6 +73,8 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
          "or applied as well", cxxopts::value<std::string>(), "K[:LEVEL]")
         ("sync-timeout", "how long, and what then: degrade (go on without them, and say so) or block",
          cxxopts::value<std::string>()->default_value("10:degrade"), "SECONDS[:degrade|block]")
+        ("writeback", "let the kernel keep what is written for at most about so many milliseconds (200): faster, and in order "
+         "at close and fsync only", cxxopts::value<std::string>()->implicit_value("200"), "MS")
         ("retain-bytes", "how much history is kept for slaves that are away; one that falls further behind is resynced",
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
         ("retain-age", "history that is older than this goes, whoever has not read it (default: no such limit)",
@@ -117,6 +132,11 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
         }
         if (const auto fits = parse_sync_timeout(parsed["sync-timeout"].as<std::string>(), o.sync); !fits) {
             return usage(fits.error());
+        }
+        if (parsed.count("writeback") > 0) {
+            const auto ms = parse_writeback(parsed["writeback"].as<std::string>());
+            if (!ms) return usage(ms.error());
+            o.writeback_ms = *ms;
         }
         const int z = parsed["compress"].as<int>();
         if (z != 0 && z != 1) return usage("-z takes 0 or 1, not " + std::to_string(z));

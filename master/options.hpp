@@ -24,7 +24,8 @@ struct MasterOptions {
     std::string state_dir;
     std::string log_file;
     std::string log_level = "info";
-    SyncPolicy sync;  // --sync, --sync-timeout
+    SyncPolicy sync;                 // --sync, --sync-timeout
+    std::uint32_t writeback_ms = 0;  // 0: off
     std::uint64_t retain_bytes = 4ull << 30;
     std::uint64_t retain_age = 0;                // seconds; 0: no limit
     std::optional<std::uint64_t> reserve_bytes;  // not given: see Volume::reserve_bytes()

@@ -99,6 +99,7 @@ json Service::status() const {
     s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
     s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
+    s.fuse["writeback_ms"] = p_.mount.features().writeback ? p_.options.writeback_ms : 0;
     s.scrub = p_.scrub.status();
     for (const PeerStatus& p : p_.publisher.status()) {
         const HistoryUse use = history_use(p, p_.journal.oldest(), p_.journal.tail(), p_.retention.limits());
@@ -148,6 +149,7 @@ json Service::drain(const ControlRequest& request) {
     if (!named) return failed(named.error());
     const std::vector<std::string>& names = *named;
     const auto timeout = std::chrono::milliseconds(request.command.value("timeout_ms", std::int64_t{-1}));
+    p_.write_out.push();
     p_.settler.settle_all();
     const Lsn upto = p_.journal.tail();
     const auto begin = std::chrono::steady_clock::now();

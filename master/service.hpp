@@ -15,6 +15,7 @@
 #include "master/scrub.hpp"
 #include "master/settler.hpp"
 #include "master/volume.hpp"
+#include "master/write_out.hpp"
 
 namespace tdfs {
 
@@ -36,6 +37,7 @@ class Service {
         SyncGate& gate;
         const Retention& retention;
         const Scrub& scrub;
+        WriteOut& write_out;
         int stop_requested;  // eventfd
     };
     explicit Service(const Parts& parts) : p_(parts) {}

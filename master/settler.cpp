@@ -91,6 +91,17 @@ void Settler::touched(Node* node, Lsn lsn) {
     remembered_.push_back({node, lsn, now});
 }
 
+void Settler::before_late_change(Node* node, int fd) const {
+    if (!kernel_keeps_times_ || !node->is_regular || node->kernel_mtime_ns.load() != Node::kNotLate) return;
+    if (const auto info = stat_fd(fd)) node->kernel_mtime_ns.store(info->mtime_ns);
+}
+
+FileInfo Settler::with_kernel_time(const Node* node, FileInfo info) {
+    const std::int64_t kept = node->kernel_mtime_ns.load();
+    if (kept != Node::kNotLate) info.mtime_ns = kept;
+    return info;
+}
+
 void Settler::settle(Node* node) {
     OpLock lock(locks_);
     if (node->is_dir) lock.read_directory(node->id.ino);
@@ -112,8 +123,12 @@ void Settler::settle_locked(Node* node) {
     const auto path = nodes_.path(node);
     const auto place = nodes_.place(node);
     const bool named = path && place && place->named();
-    const auto info = named ? stat_at(place->dir->get(), place->name) : SysResult<FileInfo>(fail(ENOENT));
+    auto info = named ? stat_at(place->dir->get(), place->name) : SysResult<FileInfo>(fail(ENOENT));
     if (info && info->object == node->id) {
+        const std::int64_t kept = node->kernel_mtime_ns.load();
+        // Where it cannot be put back, the backing file's own time is the true one for all but the kernel.
+        if (kept != Node::kNotLate && set_mtime_at(place->dir->get(), place->name, kept)) info->mtime_ns = kept;
+        node->kernel_mtime_ns.store(Node::kNotLate);
         AttributesRecord r;
         r.object = node->id;
         r.path = *path;

@@ -19,6 +19,9 @@ namespace tdfs {
 // Replicas do not follow modification times write by write. What was changed is remembered here and gets one record with
 // its time when its file is closed, or after kQuietMs without a change.
 //
+// With --writeback the kernel writes pages when it likes and tells a file's time by itself, before them or after: the time
+// it told last is put back on the backing file before it is recorded, so that mount, backing directory and replicas agree.
+//
 // Invariant: every object changed at or after settled_lsn() is either settled or remembered; the value is kept in a
 // memory-mapped file, so that a restart after kill -9 knows from where on to look in the journal.
 //
@@ -62,6 +65,15 @@ class Settler {
     // At a start, before open(): the killed process had not noted all losses.
     static bool lost_from_root_unnoted(int dir);
 
+    // With --writeback: regular files have the time that the kernel says (SETATTR), not that at which their pages arrive
+    // here. Before there are operations.
+    void let_kernel_keep_times() { kernel_keeps_times_ = true; }
+    [[nodiscard]] bool kernel_keeps_times() const { return kernel_keeps_times_; }
+    // The content of `node` is about to change by what the kernel may have kept for a while. With the object's lock held.
+    void before_late_change(Node* node, int fd) const;
+    // The same attributes with the time that the kernel knows. With the object's lock held.
+    [[nodiscard]] static FileInfo with_kernel_time(const Node* node, FileInfo info);
+
     void start();
     void stop();
 
@@ -69,7 +81,10 @@ class Settler {
     // between would forget it). Called with the operation's locks held.
     void touched(Node* node, Lsn lsn);
     // An explicit modification time was just recorded: nothing is left to settle. With the object's lock held.
-    static void is_settled(Node* node) { node->touched_ns.store(0); }
+    static void is_settled(Node* node) {
+        node->kernel_mtime_ns.store(Node::kNotLate);
+        node->touched_ns.store(0);
+    }
     // Settles one object now (its file was closed). Without locks.
     void settle(Node* node);
     // An object that loses one of several names may live on under one that is not known, where its time could not be
@@ -96,6 +111,7 @@ class Settler {
     NodeTable& nodes_;
     Mutator& mutator_;
     Journal& journal_;
+    std::atomic<bool> kernel_keeps_times_{false};
     std::atomic<std::uint64_t> settled_lsn_{0};
     enum Word { kSettled, kLossesBegun, kLossesDone, kLossesNoted };
     std::atomic<std::uint64_t>* words_ =
