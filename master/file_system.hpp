@@ -7,8 +7,11 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "common/os/file.hpp"
 #include "master/locks.hpp"
@@ -134,8 +137,9 @@ class FileSystem {
     // Before there are operations.
     void let_kernel_cache_writes();
     [[nodiscard]] bool kernel_caches_writes() const { return settler_.kernel_keeps_times(); }
-    // How many files are open for writing: only those have pages in the kernel that are not written yet.
-    [[nodiscard]] std::size_t writers() const { return writers_.load(); }
+    // Files that are open for writing: only those have pages in the kernel that are not written yet.
+    [[nodiscard]] bool has_writers();
+    [[nodiscard]] std::vector<std::string> written_paths();  // of those that have a name
 
     // Whether the root directory has (had) entries since it was last asked; for the guard against an empty backing directory.
     [[nodiscard]] bool root_changed() { return root_changed_.exchange(false); }
@@ -167,7 +171,8 @@ class FileSystem {
     Mutator& mutator_;
     Settler& settler_;
     Journal& journal_;
-    std::atomic<std::size_t> writers_{0};
+    std::mutex writers_mutex_;
+    std::unordered_map<Node*, std::size_t> writers_;  // how often each is open for writing; guarded by writers_mutex_
     std::atomic<bool> root_changed_{false};
     std::atomic<std::uint64_t> stage_count_{0};
 };

@@ -33,8 +33,25 @@ void FileSystem::let_kernel_cache_writes() { settler_.let_kernel_keep_times(); }
 std::unique_ptr<OpenFile> FileSystem::opened(Node* node, OwnFd fd, int flags, bool readable) {
     auto file = std::make_unique<OpenFile>(OpenFile{node, std::move(fd), flags, readable});
     nodes_.opened(node, file->fd.get());
-    if (file->writable()) ++writers_;
+    if (file->writable()) {
+        const std::lock_guard guard(writers_mutex_);
+        ++writers_[node];
+    }
     return file;
+}
+
+bool FileSystem::has_writers() {
+    const std::lock_guard guard(writers_mutex_);
+    return !writers_.empty();
+}
+
+std::vector<std::string> FileSystem::written_paths() {
+    const std::lock_guard guard(writers_mutex_);
+    std::vector<std::string> paths;
+    for (const auto& [node, count] : writers_) {
+        if (auto path = nodes_.path(node)) paths.push_back(std::move(*path));
+    }
+    return paths;
 }
 
 SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const Caller& who, Node* parent,
@@ -115,7 +132,8 @@ SysResult<std::unique_ptr<OpenFile>> FileSystem::open(Node* node, int flags) {
 void FileSystem::close(std::unique_ptr<OpenFile> file) {
     if (file->writable()) {
         if (file->node->touched_ns.load(std::memory_order_relaxed) != 0) settler_.settle(file->node);
-        --writers_;
+        const std::lock_guard guard(writers_mutex_);
+        if (const auto at = writers_.find(file->node); --at->second == 0) writers_.erase(at);
     }
     OpLock lock(locks_);
     lock.change_object(file->node->id.ino);  // nobody is using the descriptor as the object's place

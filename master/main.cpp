@@ -152,7 +152,7 @@ int run(const MasterOptions& options) {
 
     Scrub scrub(publisher, {options.scrub_rate, options.scrub_repair});
     OwnFd stop_requested(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    WriteOut write_out(std::chrono::milliseconds(options.writeback_ms), [&] { return file_system.writers() > 0; });
+    WriteOut write_out(std::chrono::milliseconds(options.writeback_ms), file_system);
     Service service({options, volume, identity.volume, volume.epoch(), journal, nodes, mutator, settler, mount,
                      publisher, gate, retention, scrub, write_out, stop_requested.get()});
     std::vector<ControlServer::Place> places{{volume.state().fd(), "control"}};

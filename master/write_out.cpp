@@ -11,6 +11,7 @@
 #include <array>
 
 #include "common/daemon/mounts.hpp"
+#include "common/os/file.hpp"
 #include "proto/errno.hpp"
 
 namespace tdfs {
@@ -32,8 +33,8 @@ bool is_mounted(int mount_id) {
 
 }  // namespace
 
-WriteOut::WriteOut(std::chrono::milliseconds interval, std::function<bool()> needed)
-    : interval_(interval), needed_(std::move(needed)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+WriteOut::WriteOut(std::chrono::milliseconds interval, FileSystem& fs)
+    : interval_(interval), fs_(fs), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     TDFS_INVARIANT(static_cast<bool>(wake_), "an eventfd can be made");
 }
 
@@ -85,6 +86,13 @@ Result<OwnFd, std::string> WriteOut::attach(const std::string& mountpoint) const
     return root;
 }
 
+void WriteOut::wait_for_writes(int root) {
+    // What cannot be opened was removed or renamed meanwhile; after a rename syncfs() has begun its writes all the same.
+    for (const std::string& path : fs_.written_paths()) {
+        static_cast<void>(open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+    }
+}
+
 void WriteOut::run(const std::string& mountpoint, int mount_id) {
     auto root = attach(mountpoint);
     OwnFd mounts(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
@@ -99,7 +107,8 @@ void WriteOut::run(const std::string& mountpoint, int mount_id) {
         const bool asked = covered != done_ || last;
         lock.unlock();
         // An error is one of the pages' own, told to those who wrote them (close, fsync), or the mount's end.
-        if (asked || needed_()) static_cast<void>(::syncfs(root->get()));
+        if (asked || fs_.has_writers()) static_cast<void>(::syncfs(root->get()));
+        if (asked) wait_for_writes(root->get());
         lock.lock();
         done_ = covered;
         changed_.notify_all();

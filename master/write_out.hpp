@@ -4,12 +4,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "common/os/fd.hpp"
+#include "master/file_system.hpp"
 #include "proto/result.hpp"
 
 namespace tdfs {
@@ -19,17 +19,18 @@ namespace tdfs {
 //             daemon that is killed must not be kept alive by its own /dev/fuse in such a thread's hands
 //   attached  a mount of its own of the same file system, attached nowhere: an open file beneath the visible mount would keep
 //             that from being unmounted
-//   pushing   syncfs() on it, whenever the interval has passed and files are open for writing, or somebody asks
+//   pushing   syncfs() on it, whenever the interval has passed and files are open for writing, or somebody asks. It begins
+//             writes, and newer kernels do not wait for them; for who asks, the files are opened and closed, which does
 //   gone      once the visible mount is not there any more its own one goes too, and with it the file system
 //
 // Nobody waits for it with a lock held, nor any thread that answers requests. It does not log: the log is among the
 // descriptors it has given up.
 //
-// Thread-safe. Owned by main, which stops it while requests are still answered.
+// Thread-safe. Owned by main; `fs` outlives it. Stopped while requests are still answered.
 class WriteOut {
   public:
-    // `needed`: whether anything can be unwritten; called by the thread.
-    WriteOut(std::chrono::milliseconds interval, std::function<bool()> needed);
+    // `fs` tells which files are open for writing.
+    WriteOut(std::chrono::milliseconds interval, FileSystem& fs);
     ~WriteOut();  // stop()
     WriteOut(const WriteOut&) = delete;
     WriteOut& operator=(const WriteOut&) = delete;
@@ -44,10 +45,11 @@ class WriteOut {
   private:
     void run(const std::string& mountpoint, int mount_id);
     Result<OwnFd, std::string> attach(const std::string& mountpoint) const;
+    void wait_for_writes(int root);
     void wake();
 
     const std::chrono::milliseconds interval_;
-    const std::function<bool()> needed_;
+    FileSystem& fs_;
     const OwnFd wake_;  // an eventfd, which the thread keeps
     std::thread thread_;
 

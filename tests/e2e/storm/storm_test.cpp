@@ -71,6 +71,10 @@ TEST_CASE("a storm ends with an equal replica when the mount covers the backing 
     storm_and_compare({.over = true});
 }
 
+TEST_CASE("a storm with --writeback ends with an equal replica") {
+    storm_and_compare({.slaves = 2, .master_args = {"--writeback=20"}});
+}
+
 // Each time the slave has come back, the link carries what it had not yet received, and nothing of what it had.
 TEST_CASE("a slave that is stopped, killed or cut off in a storm resumes by position") {
     Cluster cluster({.slaves = 3, .compress = true, .links = true});

@@ -40,6 +40,18 @@ TEST_CASE("the options of TDFS r3 mean what they meant") {
     CHECK(o.foreground);
 }
 
+TEST_CASE("--writeback takes an interval, or has one of its own") {
+    const auto interval = [](std::vector<std::string> words) {
+        const auto parsed = parse(std::move(words));
+        REQUIRE(std::holds_alternative<MasterOptions>(parsed));
+        CHECK(std::get<MasterOptions>(parsed).mountpoint == "/mnt");
+        return std::get<MasterOptions>(parsed).writeback_ms;
+    };
+    CHECK(interval({"-m", "/d", "/mnt"}) == 0);
+    CHECK(interval({"-m", "/d", "--writeback", "/mnt"}) == 200);
+    CHECK(interval({"-m", "/d", "--writeback=50", "/mnt"}) == 50);
+}
+
 TEST_CASE("each mistake on the command line gets one line that names it") {
     using Catch::Matchers::ContainsSubstring;
     CHECK_THAT(advice({}), ContainsSubstring("-m DIR"));
@@ -57,6 +69,8 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--sync-timeout", "x", "/m"}), ContainsSubstring("x"));
     CHECK_THAT(advice({"-m", "/d", "--retain-age", "0", "/m"}), ContainsSubstring("--retain-age"));
     CHECK_THAT(advice({"-m", "/d", "--reserve", "much", "/m"}), ContainsSubstring("much"));
+    CHECK_THAT(advice({"-m", "/d", "--writeback=9", "/m"}), ContainsSubstring("--writeback"));
+    CHECK_THAT(advice({"-m", "/d", "--writeback=soon", "/m"}), ContainsSubstring("soon"));
     CHECK_THAT(advice({"-m", "/d", "--nonsense", "/m"}), ContainsSubstring("nonsense"));
 }
 
