@@ -149,13 +149,18 @@ json Service::drain(const ControlRequest& request) {
     if (!named) return failed(named.error());
     const std::vector<std::string>& names = *named;
     const auto timeout = std::chrono::milliseconds(request.command.value("timeout_ms", std::int64_t{-1}));
-    p_.write_out.push();
+    const auto begin = std::chrono::steady_clock::now();
+    const auto is_late = [&] { return timeout.count() >= 0 && std::chrono::steady_clock::now() - begin >= timeout; };
+    const std::uint64_t asked = p_.write_out.ask();
+    while (!p_.write_out.await(asked, std::chrono::milliseconds(200))) {
+        if (request.cancelled()) return failed("given up");
+        if (is_late()) return failed("what the kernel keeps unwritten has not been written yet", kTimedOut);
+    }
     p_.settler.settle_all();
     const Lsn upto = p_.journal.tail();
-    const auto begin = std::chrono::steady_clock::now();
     while (!p_.publisher.wait(names, upto, Publisher::Level::kApplied, std::chrono::milliseconds(200))) {
         if (request.cancelled()) return failed("given up");
-        if (timeout.count() >= 0 && std::chrono::steady_clock::now() - begin >= timeout) {
+        if (is_late()) {
             return failed("not all slaves have applied everything up to lsn " + std::to_string(upto.bytes()) +
                               " yet (tdfsctl status says who has not)",
                           kTimedOut);

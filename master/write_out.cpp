@@ -58,12 +58,15 @@ void WriteOut::wake() {
     TDFS_INVARIANT(written == sizeof one || errno == EAGAIN, "an eventfd that is full wakes as well");
 }
 
-void WriteOut::push() {
-    std::unique_lock lock(mutex_);
-    if (state_ != State::kPushing) return;
-    const std::uint64_t mine = ++asked_;
+std::uint64_t WriteOut::ask() {
+    const std::lock_guard lock(mutex_);
     wake();
-    changed_.wait(lock, [&] { return done_ >= mine || state_ == State::kGone; });
+    return ++asked_;
+}
+
+bool WriteOut::await(std::uint64_t asked, std::chrono::milliseconds at_most) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, at_most, [&] { return done_ >= asked || state_ == State::kGone; });
 }
 
 void WriteOut::stop() {

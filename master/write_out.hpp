@@ -37,9 +37,10 @@ class WriteOut {
 
     // Once requests are answered. The error text is one line for people.
     Result<void, std::string> start(const std::string& mountpoint);
-    // Returns when what was unwritten at its begin has been written, or can never be: the mount is gone. At once, if it was
-    // not started.
-    void push();
+    // Asks for a push, and waits for it. True when what was unwritten when it was asked for has been written, or can never be:
+    // the mount is gone, or this was not started.
+    std::uint64_t ask();
+    bool await(std::uint64_t asked, std::chrono::milliseconds at_most);
     void stop();  // after a last push
 
   private:
