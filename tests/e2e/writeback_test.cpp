@@ -83,11 +83,10 @@ TEST_CASE("what is written is on the replica a little later, while the file stay
     }
 }
 
-TEST_CASE("nothing is written before its time, and a drain pushes it out first") {
+TEST_CASE("a drain pushes out first what the kernel keeps of open files") {
     Cluster cluster({.master_args = kNever});
     const File file(cluster.mount() + "/file", O_WRONLY | O_CREAT);
     file.append("kept");
-    CHECK(read_file(cluster.backing() + "/file").empty());
     cluster.drain();
     CHECK(holds(cluster.replica() + "/file", "kept"));
     CHECK(same_times(cluster, "/file"));
