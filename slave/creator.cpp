@@ -14,6 +14,17 @@ namespace tdfs {
 
 namespace {
 
+// The daemon's own ids. It never changes them, and asking is a system call (each).
+struct OwnIds {
+    const uid_t uid = ::geteuid();
+    const gid_t gid = ::getegid();
+};
+
+const OwnIds& own_ids() {
+    static const OwnIds ids;
+    return ids;
+}
+
 void prepare_thread() {
     thread_local bool t_prepared = false;
     if (t_prepared) return;
@@ -28,20 +39,19 @@ void prepare_thread() {
 // for all threads. They know no error: without the right nothing changes, and correct() will see it.
 class CreatingAs {
   public:
-    CreatingAs(std::uint32_t uid, std::uint32_t gid) : other_uid_(uid != own_uid_), other_gid_(gid != own_gid_) {
+    CreatingAs(std::uint32_t uid, std::uint32_t gid)
+        : other_uid_(uid != own_ids().uid), other_gid_(gid != own_ids().gid) {
         if (other_gid_) static_cast<void>(::syscall(SYS_setfsgid, gid));
         if (other_uid_) static_cast<void>(::syscall(SYS_setfsuid, uid));
     }
     ~CreatingAs() {
-        if (other_uid_) static_cast<void>(::syscall(SYS_setfsuid, own_uid_));
-        if (other_gid_) static_cast<void>(::syscall(SYS_setfsgid, own_gid_));
+        if (other_uid_) static_cast<void>(::syscall(SYS_setfsuid, own_ids().uid));
+        if (other_gid_) static_cast<void>(::syscall(SYS_setfsgid, own_ids().gid));
     }
     CreatingAs(const CreatingAs&) = delete;
     CreatingAs& operator=(const CreatingAs&) = delete;
 
   private:
-    const uid_t own_uid_ = ::geteuid();
-    const gid_t own_gid_ = ::getegid();
     const bool other_uid_, other_gid_;
 };
 
