@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "master/crew.hpp"
 #include "master/effects.hpp"
 #include "master/file_system.hpp"
 #include "proto/path.hpp"
@@ -141,7 +142,7 @@ void FileSystem::close(std::unique_ptr<OpenFile> file) {
 }
 
 SysResult<std::size_t> FileSystem::read(OpenFile& file, std::span<std::byte> out, std::uint64_t offset) {
-    return read_some(file.fd.get(), out, offset);
+    return read_some(file.fd.get(), out, offset, about_to_wait);
 }
 
 SysResult<std::optional<std::string>> FileSystem::recorded_path(Node* node, int fd) {
@@ -324,6 +325,7 @@ SysResult<Lsn> FileSystem::synced(const std::function<int()>& here) {
         return mutator_.note(SyncRecord{});
     }();
     if (!noted) return fail(noted.error());
+    about_to_wait();
     // An error here is final for the data it is about: it is reported, and never tried again.
     if (here() != 0) return fail_last();
     if (const auto durable = journal_.sync(*noted + kFrameHeaderBytes); !durable) return fail(durable.error());

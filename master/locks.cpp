@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "master/crew.hpp"
 #include "proto/result.hpp"
 
 namespace tdfs {
@@ -19,6 +20,7 @@ void FairSharedMutex::lock() {
     TDFS_INVARIANT(pthread_rwlock_wrlock(&lock_) == 0, "a lock is not taken twice by one thread");
 }
 void FairSharedMutex::unlock() { pthread_rwlock_unlock(&lock_); }
+bool FairSharedMutex::try_lock_shared() { return pthread_rwlock_tryrdlock(&lock_) == 0; }
 void FairSharedMutex::lock_shared() {
     TDFS_INVARIANT(pthread_rwlock_rdlock(&lock_) == 0, "a lock is not taken twice by one thread");
 }
@@ -28,7 +30,9 @@ OpLock::OpLock(Locks& locks, Tree tree) : locks_(locks) { take(locks_.tree, tree
 
 void OpLock::take(FairSharedMutex& lock, bool shared) {
     TDFS_INVARIANT(count_ < held_.size(), "an operation holds at most the tree, two directories and two objects");
-    shared ? lock.lock_shared() : lock.lock();
+    const bool taken = shared && lock.try_lock_shared();
+    if (!taken && &lock == &locks_.tree) about_to_wait();  // whoever holds all writers does so for long
+    if (!taken) shared ? lock.lock_shared() : lock.lock();
     held_[count_++] = {&lock, shared};
 }
 

@@ -18,6 +18,7 @@ class FairSharedMutex {
     FairSharedMutex& operator=(const FairSharedMutex&) = delete;
     void lock();
     void unlock();
+    bool try_lock_shared();
     void lock_shared();
     void unlock_shared();
 

@@ -1,28 +1,23 @@
 #include "master/mount.hpp"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstring>
+#include <thread>
 
 #include <spdlog/spdlog.h>
 
+#include "common/daemon/mounts.hpp"
+#include "master/fuse_channel.hpp"
 #include "master/fuse_ops.hpp"
 
 namespace tdfs {
 
 namespace {
-// Wakes the thread that waits in libfuse's loop, whose wait ends on any signal.
-constexpr int kWakeSignal = SIGUSR2;
-void on_wake(int) {}
-
 // Commas and backslashes mean something in mount options.
 std::string escape_option(const std::string& text) {
     std::string out;
@@ -36,25 +31,24 @@ std::string escape_option(const std::string& text) {
 constexpr int kReadAheadKiB = 1024;  // one request of the largest size
 
 // The kernel's default, 128 KiB, is also what it offers when the session begins, so that it can be raised only afterwards.
-// Asking for the mount's device waits for that: it is a request like others. Reads are slower without, nothing else.
+// Reads are slower without, nothing else.
+//
+// The mount itself is not asked for its device, here as anywhere in this process: killed while it waits for an answer of its own, a
+// thread would keep the connection open on which the answer will never come, and the process could not end.
 void raise_read_ahead(const std::string& mountpoint) {
-    const OwnFd root(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
-    struct statx info {};
-    struct statfs kind {};
-    if (!root || ::statx(root.get(), "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &info) != 0 ||
-        ::fstatfs(root.get(), &kind) != 0) {
-        spdlog::warn("read-ahead mount=\"{}\" error=\"{}\"", mountpoint, std::strerror(errno));
-        return;
-    }
-    if (kind.f_type != FUSE_SUPER_MAGIC) return;  // unmounted already: that is somebody else's device
-    const std::string path = "/sys/class/bdi/" + std::to_string(info.stx_dev_major) + ":" +
-                             std::to_string(info.stx_dev_minor) + "/read_ahead_kb";
+    const OwnFd root(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));  // asks for nothing
+    const auto mount = root ? mount_of(root.get()) : std::nullopt;
+    if (!mount || mount->type != kTdfsType) return;  // unmounted already: that is somebody else's device
+    const std::string path = "/sys/class/bdi/" + mount->device + "/read_ahead_kb";
     const std::string value = std::to_string(kReadAheadKiB);
     const OwnFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd || ::write(fd.get(), value.data(), value.size()) < 0) {
         spdlog::info("read-ahead stays as it is, file=\"{}\" error=\"{}\"", path, std::strerror(errno));
     }
 }
+
+// Two keep each other hot; one alone has a queue behind each request that takes longer. Measured on two cores only.
+unsigned hot_threads() { return std::clamp(std::thread::hardware_concurrency() / 2, 2u, 8u); }
 }  // namespace
 
 std::string fuse_library_version() { return fuse_pkgversion(); }
@@ -88,45 +82,39 @@ Result<void, std::string> FuseMount::mount(const std::string& mountpoint, const 
     }
     mounted_ = true;
     mountpoint_ = mountpoint;
+    own_channels_ = route_replies(session_);
+    if (!own_channels_) spdlog::info("this libfuse has no custom I/O: threads share one channel to the kernel");
     return {};
 }
 
 void FuseMount::start() {
-    struct sigaction action {};
-    action.sa_handler = on_wake;
-    ::sigaction(kWakeSignal, &action, nullptr);
-    loop_ = std::thread([this] {
-        fuse_loop_config* const config = fuse_loop_cfg_create();
-        fuse_loop_cfg_set_clone_fd(config, 1);
-        fuse_loop_cfg_set_max_threads(config, 32);
-        fuse_loop_cfg_set_idle_threads(config, 16);
-        const int result = fuse_session_loop_mt(session_, config);
-        fuse_loop_cfg_destroy(config);
-        if (result < 0) spdlog::error("mount error=\"{}\"", std::strerror(-result));
+    const auto say_ended = [this] {
         const std::uint64_t one = 1;
         if (::write(ended_.get(), &one, sizeof one) < 0) spdlog::error("mount error=\"{}\"", std::strerror(errno));
-    });
+    };
+    // The first request is what the session is agreed with; it waits here since the mount was made.
+    FuseChannel first(session_, FuseChannel::Kind::kShared);
+    Hand::Taken taken = first.take();
+    while (taken == Hand::Taken::kInterrupted) taken = first.take();
+    if (taken == Hand::Taken::kEnd) return say_ended();
+    first.serve();
     raise_read_ahead(mountpoint_);
+
+    Crew::Limits limits;
+    limits.hot = hot_threads();
+    const auto kind = own_channels_ ? FuseChannel::Kind::kOwn : FuseChannel::Kind::kShared;
+    crew_ = std::make_unique<Crew>(
+        limits, [this, kind] { return std::make_unique<FuseChannel>(session_, kind); }, say_ended);
+    crew_->start();
 }
 
 void FuseMount::stop() {
     if (session_ == nullptr) return;
     if (mounted_) {
-        fuse_session_exit(session_);
         fuse_session_unmount(session_);
         mounted_ = false;
     }
-    while (loop_.joinable()) {
-        // The loop notices the end when a request arrives or a signal does; a signal between its look and its wait is lost, so
-        // until it is gone it gets another.
-        ::pthread_kill(loop_.native_handle(), kWakeSignal);
-        std::uint64_t ended = 0;
-        if (::read(ended_.get(), &ended, sizeof ended) > 0) {
-            loop_.join();
-        } else {
-            ::usleep(1000);
-        }
-    }
+    crew_.reset();
     fuse_session_destroy(session_);
     session_ = nullptr;
 }

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "common/os/fd.hpp"
+#include "master/crew.hpp"
 #include "master/file_system.hpp"
 #include "master/fuse_handles.hpp"
 #include "master/sync_gate.hpp"
@@ -38,7 +38,7 @@ class FuseMount {
 
     // Mounts over `mountpoint` (an absolute path). The error text is one line for people.
     Result<void, std::string> mount(const std::string& mountpoint, const std::string& source, bool debug);
-    void start();  // serves requests in threads of its own
+    void start();  // serves requests in threads of its own; afterwards the mount answers
     // Unmounts; files that are still open get errors from then on. Returns when no request is being served.
     void stop();
     [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
@@ -62,9 +62,10 @@ class FuseMount {
     FuseFeatures features_;
     fuse_session* session_ = nullptr;
     bool mounted_ = false;
+    bool own_channels_ = false;  // a thread may have one
     std::string mountpoint_;
     OwnFd ended_;
-    std::thread loop_;
+    std::unique_ptr<Crew> crew_;
 };
 
 [[nodiscard]] std::string fuse_library_version();

@@ -59,7 +59,7 @@ build() { # DSC PREFIX
     dpkg-source --no-check -x "$1" "$work/source" && # apt has checked it
         meson setup "$work/build" "$work/source" --prefix="$2" --libdir=lib --sysconfdir="$2/etc" --buildtype=release \
             -Ddefault_library=static -Dpkgconfig.relocatable=true -Dutils=false -Dexamples=false -Dtests=false \
-            -Duseroot=false -Dudevrulesdir="$2/udev" -Dinitscriptdir= &&
+            -Duseroot=false -Denable-custom-io=true -Dudevrulesdir="$2/udev" -Dinitscriptdir= &&
         ninja -C "$work/build" -j2 &&
         DESTDIR="$work/root" ninja -C "$work/build" install &&
         touch "$work/root$2/complete" &&

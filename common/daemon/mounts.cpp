@@ -47,13 +47,15 @@ std::optional<int> parse_int(std::string_view word) {
 // "36 35 98:0 /root /point rw,noatime master:1 - ext4 /dev/root rw": the fields between options and "-" vary in number.
 std::optional<Mount> parse_line(std::string_view line) {
     const auto id = parse_int(take_word(line));
-    for (int skipped = 0; skipped < 3; ++skipped) take_word(line);
+    take_word(line);  // the mount it lies on
+    const auto device = take_word(line);
+    take_word(line);  // which part of the file system
     const auto point = take_word(line);
     const auto dash = line.find(" - ");
     if (!id || point.empty() || dash == std::string_view::npos) return std::nullopt;
     line.remove_prefix(dash + 3);
     const auto type = take_word(line);
-    return Mount{*id, unescape(point), std::string(type), unescape(take_word(line))};
+    return Mount{*id, unescape(point), std::string(type), unescape(take_word(line)), std::string(device)};
 }
 
 // fdinfo's "mnt_id:\t36".

@@ -15,6 +15,7 @@ struct Mount {
     std::string point;  // where, as this process sees it; bytes, unescaped
     std::string type;   // "ext4", "fuse.tdfs"
     std::string source;
+    std::string device;  // "98:0"
 };
 
 // In the kernel's order: where two have the same point, the last one is on top. Lines not understood are left out.

@@ -58,6 +58,9 @@ std::string proc_fd_path(int fd);
 
 SysResult<void> read_exact(int fd, std::span<std::byte> out, std::uint64_t offset);  // EIO where the file ends first
 SysResult<std::size_t> read_some(int fd, std::span<std::byte> out, std::uint64_t offset);  // until full or end of file
+// The same; calls `before_waiting` where what is not in memory must be fetched.
+SysResult<std::size_t> read_some(int fd, std::span<std::byte> out, std::uint64_t offset,
+                                 const std::function<void()>& before_waiting);
 SysResult<void> write_all(int fd, ByteView data, std::uint64_t offset);
 // As much as the system takes: less than all only with an error after the first byte (ENOSPC, EIO, EFBIG).
 SysResult<std::size_t> write_most(int fd, ByteView data, std::uint64_t offset);

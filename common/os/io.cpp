@@ -64,6 +64,24 @@ SysResult<std::size_t> read_some(int fd, std::span<std::byte> out, std::uint64_t
     return moved.bytes;
 }
 
+SysResult<std::size_t> read_some(int fd, std::span<std::byte> out, std::uint64_t offset,
+                                 const std::function<void()>& before_waiting) {
+    std::size_t done = 0;
+    while (done < out.size()) {
+        const iovec rest{out.data() + done, out.size() - done};
+        const auto n =
+            retry_interrupted([&] { return ::preadv2(fd, &rest, 1, static_cast<off_t>(offset + done), RWF_NOWAIT); });
+        if (n == 0) return done;
+        if (n < 0) {
+            if (errno == EAGAIN) before_waiting();  // else: this file system cannot tell
+            const auto waited = read_some(fd, out.subspan(done), offset + done);
+            return waited ? SysResult<std::size_t>(done + *waited) : waited;
+        }
+        done += static_cast<std::size_t>(n);
+    }
+    return done;
+}
+
 SysResult<void> write_all(int fd, ByteView data, std::uint64_t offset) {
     const auto moved = write_on(fd, data, offset);
     if (moved.error != 0) return fail(moved.error);

@@ -102,6 +102,7 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex);
 int __wrap_pthread_mutex_trylock(pthread_mutex_t* mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t* mutex);
 int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t* lock);
+int __wrap_pthread_rwlock_tryrdlock(pthread_rwlock_t* lock);
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t* lock);
 int __wrap_pthread_rwlock_unlock(pthread_rwlock_t* lock);
 int __wrap_pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
@@ -140,6 +141,14 @@ int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
     auto& state = locks().shared[lock];
     const auto free = [&state] { return !state.writing && state.writers_waiting == 0; };
     if (!free()) the_world->scheduler.block(free, kNever);
+    ++state.readers;
+    return 0;
+}
+
+int __wrap_pthread_rwlock_tryrdlock(pthread_rwlock_t* lock) {
+    the_world->at_call("tryrdlock");
+    auto& state = locks().shared[lock];
+    if (state.writing || state.writers_waiting > 0) return EBUSY;
     ++state.readers;
     return 0;
 }

@@ -115,6 +115,7 @@ TEST_CASE("mountinfo is read with its escapes and its optional fields") {
     CHECK(mounts[0].id == 36);
     CHECK(mounts[0].point == "/");
     CHECK(mounts[0].type == "ext4");
+    CHECK(mounts[0].device == "98:0");
     CHECK(mounts[1].point == "/a b\\c");
     CHECK(mounts[1].type == kTdfsType);
     CHECK(parse_mountinfo("").empty());

@@ -1,0 +1,116 @@
+// System calls of the master that take as long as the test wants: what may wait for them, and what may not. strace does it.
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include "tests/e2e/harness/cluster.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace tdfs::e2e;
+
+namespace {
+
+// Longer than all that is to be done meanwhile; whoever is through lets the calls go on by letting the tracer go.
+constexpr auto kSlowUs = "120000000";
+
+// The master with a tracer beside it that holds up its calls named `call` from the `first`-th on.
+Words slowed(const Cluster& cluster, const std::string& call, int first) {
+    Words command{"strace", "-D",
+                  "-f",     "-qq",
+                  "-o",     "/dev/null",
+                  "-e",     "trace=" + call,
+                  "-e",     "inject=" + call + ":delay_enter=" + kSlowUs + ":when=" + std::to_string(first) + "+"};
+    const Words daemon = cluster.master_command();
+    command.insert(command.end(), daemon.begin(), daemon.end());
+    return command;
+}
+
+pid_t tracer_of(pid_t process) {
+    std::ifstream status("/proc/" + std::to_string(process) + "/status");
+    for (std::string word; status >> word;) {
+        pid_t tracer = 0;
+        if (word == "TracerPid:" && status >> tracer) return tracer;
+    }
+    return 0;
+}
+
+void let_go(pid_t process) {
+    if (const pid_t tracer = tracer_of(process); tracer > 0) ::kill(tracer, SIGTERM);
+}
+
+bool is_mounted(const std::string& point) {
+    std::ifstream mounts("/proc/self/mounts");
+    for (std::string line; std::getline(mounts, line);) {
+        if (line.find(" " + point + " fuse.tdfs ") != std::string::npos) return true;
+    }
+    return false;
+}
+
+bool have_strace() {
+    if (have_tool("strace")) return true;
+    std::cout << "strace is not installed: no call is slow" << std::endl;
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("requests are served while others wait for the disk") {
+    if (!have_strace()) return;
+    ClusterOptions options;
+    options.slaves = 0;
+    options.start = false;
+    Cluster cluster(options);
+    cluster.launch_master_with(slowed(cluster, "fsync", 1));
+    cluster.await_master();
+
+    constexpr int kWaiters = 12;
+    std::atomic<int> asking = 0, synced = 0;
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < kWaiters; ++i) {
+        waiters.emplace_back([&, i] {
+            const int fd = ::open((cluster.mount() + "/waits" + std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0644);
+            ++asking;
+            if (::fsync(fd) == 0) ++synced;
+            ::close(fd);
+        });
+    }
+    CHECK(eventually([&] { return asking == kWaiters; }));
+    for (int i = 0; i < 20; ++i) {
+        const std::string file = cluster.mount() + "/file" + std::to_string(i);
+        write_to(file, "content");
+        CHECK(read_file(file) == "content");
+    }
+    CHECK(std::distance(std::filesystem::directory_iterator(cluster.mount()), {}) == kWaiters + 20);
+    CHECK(synced == 0);
+
+    let_go(cluster.master_pid());
+    for (auto& waiter : waiters) waiter.join();
+    CHECK(synced == kWaiters);
+    cluster.stop_master();
+}
+
+TEST_CASE("a master that is killed before its mount has answered anything ends") {
+    if (!have_strace()) return;
+    ClusterOptions options;
+    options.slaves = 0;
+    options.start = false;
+    Cluster cluster(options);
+    // The first answer begins the session; no further one is given.
+    cluster.launch_master_with(slowed(cluster, "writev", 2));
+    REQUIRE(eventually([&] { return is_mounted(cluster.mount()); }));
+    const pid_t master = cluster.master_pid();
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // for what it does next; killed sooner, this proves less
+    ::kill(master, SIGKILL);
+    const bool ended = eventually([&] { return !cluster.master_runs(); });
+    if (!ended) ::umount2(cluster.mount().c_str(), MNT_FORCE);  // or it, and this test, would never
+    CHECK(ended);
+    cluster.kill_master();
+}
