@@ -126,6 +126,7 @@ int run(const MasterOptions& options) {
     PublisherOptions publisher_options;
     publisher_options.targets = options.slaves;
     publisher_options.nodelay = options.nodelay;
+    publisher_options.gather = !options.sync.on();  // an fsync that waits for slaves waits for nothing else
     publisher_options.name = host_name() + ":" + volume.directory();
     publisher_options.moved = [&gate] { gate.moved(); };
     const Identity identity = volume.state().identity();  // a copy: the housekeeper changes the original

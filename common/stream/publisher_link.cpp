@@ -20,6 +20,7 @@ constexpr std::uint64_t kLongSessionNs = 5 * kSecondNs;
 constexpr int kConnectTimeoutMs = 5000;
 constexpr int kFarewellMs = 500;
 constexpr std::size_t kSendFileBytes = 1024 * 1024;
+constexpr std::size_t kWorthSendingBytes = 256 * 1024;  // so much does not wait for more
 
 }  // namespace
 
@@ -146,7 +147,7 @@ PublisherLink::Sent PublisherLink::transmit(int fd, Pulse& pulse, PublisherSessi
 PublisherLink::Sent PublisherLink::transmit_journal(int fd, Pulse& pulse, PublisherSession& session,
                                                     const PublisherSession::JournalWish& wish) {
     if (wish.range_bytes == 0) {
-        auto view = shared_.journal.view(wish.from);
+        auto view = next_view(wish.from);
         if (!view) {
             if (view.error().value() != ENOENT) {
                 lost_ = "cannot read the journal at " + std::to_string(wish.from.bytes()) + ": " + view.error().text();
@@ -172,6 +173,20 @@ PublisherLink::Sent PublisherLink::transmit_journal(int fd, Pulse& pulse, Publis
     if (view_done_ == view_.bytes) view_ = SegmentView{};  // or a segment that is dropped would stay on the disk
     status_.bytes_sent += *n;
     return Sent::kSome;
+}
+
+// What there is to send from `from` on. Each wake-up on the way to the replica costs more than a small change does: within a burst of
+// them the next range begins a moment after the last one and takes along what has come meanwhile. After a pause it begins at once.
+SysResult<SegmentView> PublisherLink::next_view(Lsn from) {
+    auto view = shared_.journal.view(from);
+    const std::uint64_t now_ns = monotonic_ns();
+    const std::uint64_t due_ns = range_begun_ns_ + kGatherNs;
+    if (shared_.options.gather && view && view->bytes < kWorthSendingBytes && now_ns < due_ns) {
+        std::this_thread::sleep_for(std::chrono::nanoseconds(due_ns - now_ns));
+        view = shared_.journal.view(from);
+    }
+    range_begun_ns_ = monotonic_ns();
+    return view;
 }
 
 bool PublisherLink::receive(int fd, PublisherSession& session) {

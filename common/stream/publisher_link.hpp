@@ -52,6 +52,7 @@ class PublisherLink {
     SessionEnd run_session(int fd, PublisherSession& session);
     Sent transmit(int fd, Pulse& pulse, PublisherSession& session);
     Sent transmit_journal(int fd, Pulse& pulse, PublisherSession& session, const PublisherSession::JournalWish& wish);
+    SysResult<SegmentView> next_view(Lsn from);
     bool receive(int fd, PublisherSession& session);
     // Sleeps until something is to be done; true when the socket has something to say.
     bool sleep(int fd, PublisherSession& session, Sent sent);
@@ -77,6 +78,7 @@ class PublisherLink {
     // The thread's own.
     SegmentView view_;  // of the range under way; keeps its segment open
     std::uint64_t view_done_ = 0;
+    std::uint64_t range_begun_ns_ = 0;  // the last one
     PeerStatus status_;
     bool position_known_ = false;
     bool welcomed_ = false;             // on this connection

@@ -16,6 +16,8 @@ struct Instant {
 inline constexpr std::uint64_t kMillisecondNs = 1'000'000;
 inline constexpr std::uint64_t kSecondNs = 1000 * kMillisecondNs;
 
+// Ranges of the journal that hold small changes begin no sooner after one another.
+inline constexpr std::uint64_t kGatherNs = kMillisecondNs / 2;
 // Both sides say something at least this often, also when there is nothing to say.
 inline constexpr std::uint64_t kHeartbeatNs = kSecondNs;
 // Where a session's thread has said nothing for so long, another says something for it (pulse.hpp).

@@ -21,16 +21,17 @@ namespace {
 // Longer than all that is to be done meanwhile; whoever is through lets the calls go on by letting the tracer go.
 constexpr auto kSlowUs = "120000000";
 
-// The master with a tracer beside it that holds up its calls named `call` from the `first`-th on.
-Words slowed(const Cluster& cluster, const std::string& call, int first) {
-    Words command{"strace", "-D",
-                  "-f",     "-qq",
-                  "-o",     "/dev/null",
-                  "-e",     "trace=" + call,
-                  "-e",     "inject=" + call + ":delay_enter=" + kSlowUs + ":when=" + std::to_string(first) + "+"};
-    const Words daemon = cluster.master_command();
-    command.insert(command.end(), daemon.begin(), daemon.end());
-    return command;
+// Holds up the calls named `call` from the `first`-th on.
+Words slowing(const std::string& call, int first) {
+    return {"strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=" + call,
+            "-e",
+            "inject=" + call + ":delay_enter=" + kSlowUs + ":when=" + std::to_string(first) + "+"};
 }
 
 pid_t tracer_of(pid_t process) {
@@ -40,10 +41,6 @@ pid_t tracer_of(pid_t process) {
         if (word == "TracerPid:" && status >> tracer) return tracer;
     }
     return 0;
-}
-
-void let_go(pid_t process) {
-    if (const pid_t tracer = tracer_of(process); tracer > 0) ::kill(tracer, SIGTERM);
 }
 
 bool is_mounted(const std::string& point) {
@@ -68,8 +65,11 @@ TEST_CASE("requests are served while others wait for the disk") {
     options.slaves = 0;
     options.start = false;
     Cluster cluster(options);
-    cluster.launch_master_with(slowed(cluster, "fsync", 1));
-    cluster.await_master();
+    cluster.start_master();
+    Words command = slowing("fsync", 1);
+    command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
+    const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
+    REQUIRE(eventually([&] { return tracer_of(cluster.master_pid()) == tracer.pid(); }));
 
     constexpr int kWaiters = 12;
     std::atomic<int> asking = 0, synced = 0;
@@ -91,7 +91,7 @@ TEST_CASE("requests are served while others wait for the disk") {
     CHECK(std::distance(std::filesystem::directory_iterator(cluster.mount()), {}) == kWaiters + 20);
     CHECK(synced == 0);
 
-    let_go(cluster.master_pid());
+    tracer.signal(SIGTERM);
     for (auto& waiter : waiters) waiter.join();
     CHECK(synced == kWaiters);
     cluster.stop_master();
@@ -104,7 +104,11 @@ TEST_CASE("a master that is killed before its mount has answered anything ends")
     options.start = false;
     Cluster cluster(options);
     // The first answer begins the session; no further one is given.
-    cluster.launch_master_with(slowed(cluster, "writev", 2));
+    Words command = slowing("writev", 2);
+    command.emplace_back("-D");  // beside the master, not above it
+    const Words daemon = cluster.master_command();
+    command.insert(command.end(), daemon.begin(), daemon.end());
+    cluster.launch_master_with(command);
     REQUIRE(eventually([&] { return is_mounted(cluster.mount()); }));
     const pid_t master = cluster.master_pid();
     std::this_thread::sleep_for(std::chrono::seconds(1));  // for what it does next; killed sooner, this proves less
