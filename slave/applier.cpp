@@ -57,7 +57,9 @@ Applied Applier::apply(const Record& r, Lsn lsn) {
         return Unexpected<ApplyError>(ApplyError{"it names what is not the master's to change", Errno(EPERM), true});
     }
     lsn_ = lsn;
+    if (options_.activity != nullptr) options_.activity->mark();
     auto done = std::visit([this](const auto& one) { return run(one); }, r);
+    if (options_.activity != nullptr) options_.activity->mark();
     if (done) step(ApplyStep::kDone);
     return done;
 }
@@ -103,6 +105,7 @@ Applied Applier::run(const LinkRecord& r) {
     if (!from) return apply_error("find the directory", from.error());
     const auto to = tree_.place(r.new_path);
     if (!to) return apply_error("find the directory of the new name", to.error());
+    if (auto kept = keep(r.path); !kept) return kept;
     const bool tried = note_once();
     if (::linkat(from->dir, from->name.c_str(), to->dir, to->name.c_str(), 0) != 0) {
         const auto error = Errno::last();
@@ -121,6 +124,9 @@ Applied Applier::run(const RmdirRecord& r) { return remove(r.path, AT_REMOVEDIR,
 Applied Applier::remove(std::string_view path, int flags, const char* operation) {
     const auto at = tree_.place(path);
     if (!at) return apply_error("find the directory", at.error());
+    if (flags == 0) {
+        if (auto kept = keep(path, Fate::kGone); !kept) return kept;
+    }
     const bool tried = note_once();
     tree_.removed(path);  // closes it, so that its space is free at once
     if (::unlinkat(at->dir, at->name.c_str(), flags) != 0) {
@@ -146,6 +152,8 @@ Applied Applier::run(const RenameRecord& r) {
     if (!done) {
         const auto moving = stat_at(from->dir, from->name);
         if (!moving) return not_started("rename", moving.error());
+        if (auto kept = keep(r.path); !kept) return kept;
+        if (auto kept = keep(r.new_path, Fate::kGone); !kept) return kept;
         note({moving->object.ino, 0});
         if (auto renamed = rename_at(*from, *to, 0); !renamed) return not_started("rename", renamed.error());
     }
@@ -162,6 +170,9 @@ Applied Applier::exchange(const RenameRecord& r, const Place& from, const Place&
     const auto noted = state_.started(lsn_);
     const bool done = noted && one->object.ino == noted->other_ino && other->object.ino == noted->ino;
     if (!done) {
+        for (const auto& path : {r.path, r.new_path}) {
+            if (auto kept = keep(path); !kept) return kept;
+        }
         note({one->object.ino, other->object.ino});
         if (auto swapped = rename_at(from, to, kRenameExchange); !swapped)
             return not_started("exchange", swapped.error());

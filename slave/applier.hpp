@@ -4,8 +4,10 @@
 #include <functional>
 #include <string>
 
+#include "common/resync/salvage.hpp"
 #include "proto/errno.hpp"
 #include "proto/record.hpp"
+#include "slave/activity.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/creator.hpp"
 #include "slave/replica_tree.hpp"
@@ -18,6 +20,9 @@ enum class ApplyStep { kNoted, kMade, kDone };
 struct ApplyOptions {
     TreeLimits limits;
     std::function<void(ApplyStep)> at_step;  // empty in daemons
+    // What the daemon changes is marked there, and what somebody else changed is kept. None: neither.
+    ActivityLog* activity = nullptr;
+    Salvage* salvage = nullptr;
 };
 
 // Why a record could not be applied: `operation` is a string literal. `refused`: no honest master sends such a record.
@@ -47,6 +52,9 @@ class Applier {
 
     SysResult<void> prepare() { return tree_.prepare_stage(); }
     Applied apply(const Record& r, Lsn lsn);
+    // What is in the way of a record that failed as only a foreign change makes it fail: it is kept, since later records
+    // could go into it. False: it cannot be kept.
+    bool set_aside(const Record& r, const ApplyError& error);
     // Does not keep files open for writing: nothing comes for a while.
     void idle() { tree_.close_files(); }
     // Looks at every path anew: something other than the applier has changed the tree, or may have.
@@ -66,6 +74,9 @@ class Applier {
     Applied run(const RemoveXattrRecord& r);
     Applied run(const SyncRecord& r);
 
+    // What somebody else has changed is kept before the daemon changes it: the daemon's own change would hide it for good.
+    enum class Fate { kChanged, kGone };
+    Applied keep(std::string_view path, Fate fate = Fate::kChanged);
     Applied remove(std::string_view path, int flags, const char* operation);
     Applied exchange(const RenameRecord& r, const Place& from, const Place& to);
     SysResult<void> copy_range(const CopyRangeRecord& r, int from, int to);

@@ -78,6 +78,7 @@ bool wants_copy_by_hand(int error) {
 }  // namespace
 
 Applied Applier::run(const WriteRecord& r) {
+    if (auto kept = keep(r.path); !kept) return kept;
     const auto fd = tree_.writable(r.path);
     if (!fd) return apply_error("open for writing", fd.error());
     return applied("write", write_all(*fd, r.data, r.offset));
@@ -89,6 +90,7 @@ Applied Applier::run(const FallocateRecord& r) {
         return Unexpected<ApplyError>(ApplyError{"a kind of fallocate that no master sends", Errno(EINVAL), true});
     }
     if (r.offset > kMaxOffset || r.length > kMaxOffset - r.offset) return apply_error("fallocate", Errno(EFBIG));
+    if (auto kept = keep(r.path); !kept) return kept;
     const auto fd = tree_.writable(r.path);
     if (!fd) return apply_error("open for writing", fd.error());
     const int done = retry_interrupted([&] {
@@ -106,6 +108,7 @@ Applied Applier::run(const CopyRangeRecord& r) {
     }
     const auto from = tree_.readable(r.from_path);
     if (!from) return apply_error("open the source of a copy", from.error());
+    if (auto kept = keep(r.path); !kept) return kept;
     const auto to = tree_.writable(r.path);
     if (!to) return apply_error("open for writing", to.error());
     return applied("copy", copy_range(r, from->get(), *to));
@@ -127,6 +130,7 @@ SysResult<void> Applier::copy_range(const CopyRangeRecord& r, int from, int to) 
 
 Applied Applier::run(const AttributesRecord& r) {
     using A = AttributesRecord;
+    if (auto kept = keep(r.path); !kept) return kept;
     if ((r.valid & A::kSize) != 0) {
         const auto fd = tree_.writable(r.path);
         if (!fd) return apply_error("open for writing", fd.error());
@@ -162,6 +166,7 @@ Applied Applier::run(const AttributesRecord& r) {
 }
 
 Applied Applier::run(const SetXattrRecord& r) {
+    if (auto kept = keep(r.path); !kept) return kept;
     const auto fd = tree_.object(r.path);
     if (!fd) return apply_error("open", fd.error());
     if (auto done = set_xattr(*fd, std::string(r.name), r.value); !done) return apply_error("set xattr", done.error());
@@ -173,6 +178,7 @@ Applied Applier::run(const SetXattrRecord& r) {
 }
 
 Applied Applier::run(const RemoveXattrRecord& r) {
+    if (auto kept = keep(r.path); !kept) return kept;
     const auto fd = tree_.object(r.path);
     if (!fd) return apply_error("open", fd.error());
     const auto done = remove_xattr(*fd, std::string(r.name));

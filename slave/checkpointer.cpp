@@ -12,8 +12,13 @@
 namespace tdfs {
 
 Checkpointer::Checkpointer(int root, Journal& spool, AppliedState& state, CheckpointOptions options,
-                           std::function<void(const std::string&)> failed)
-    : root_(root), spool_(spool), state_(state), options_(options), failed_(std::move(failed)) {}
+                           std::function<void(const std::string&)> failed, std::function<bool()> upkeep)
+    : root_(root),
+      spool_(spool),
+      state_(state),
+      options_(options),
+      failed_(std::move(failed)),
+      upkeep_(std::move(upkeep)) {}
 
 Checkpointer::~Checkpointer() { stop(); }
 
@@ -63,8 +68,14 @@ void Checkpointer::run() {
             continue;
         }
         // With all that came applied and checkpointed only received() ends the sleep: an idle replica does nothing.
+        bool kept_up = true;
+        if (upkeep_) {
+            lock.unlock();
+            kept_up = upkeep_();
+            lock.lock();
+        }
         idle_ = true;
-        if (is_idle()) wake_.wait(lock, [this] { return stop_ || !is_idle(); });
+        if (is_idle() && kept_up) wake_.wait(lock, [this] { return stop_ || !is_idle(); });
         idle_ = false;
         wake_.wait_for(lock, look_every, [this] { return stop_; });
     }

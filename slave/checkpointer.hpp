@@ -28,10 +28,11 @@ struct CheckpointOptions {
 // Owned by the replica, which alone starts and stops it; received() from any thread. All references outlive it.
 class Checkpointer {
   public:
+    // `upkeep`: called about every `sync_every_ms` until it says that there is nothing more to do.
     // `root`: the replica directory, a descriptor that is not O_PATH. `failed`: what is on the disk is not known any
     // more; ends the thread.
     Checkpointer(int root, Journal& spool, AppliedState& state, CheckpointOptions options,
-                 std::function<void(const std::string&)> failed);
+                 std::function<void(const std::string&)> failed, std::function<bool()> upkeep = {});
     ~Checkpointer();  // stop()
     Checkpointer(const Checkpointer&) = delete;
     Checkpointer& operator=(const Checkpointer&) = delete;
@@ -52,6 +53,7 @@ class Checkpointer {
     AppliedState& state_;
     const CheckpointOptions options_;
     const std::function<void(const std::string&)> failed_;
+    const std::function<bool()> upkeep_;
     std::thread thread_;
 
     std::mutex mutex_;  // guards:

@@ -115,6 +115,13 @@ bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
     return true;
 }
 
+std::vector<std::string> Healer::names_of(const Record& r) { return std::visit(PathsOf{}, r); }
+
+bool Healer::has(const std::string& path) const {
+    const std::lock_guard lock(mutex_);
+    return paths_.count(path) != 0;
+}
+
 std::optional<InspectStart> Healer::order(std::uint64_t now_ns) {
     const std::lock_guard lock(mutex_);
     if (paths_.empty() || ordered_ || now_ns < not_before_ns_) return std::nullopt;

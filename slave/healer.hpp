@@ -34,6 +34,10 @@ class Healer {
     // disk, ...) and no more of it is tolerated, or there are too many already.
     bool leave(const Record& r, Lsn lsn, const ApplyError& error);
 
+    [[nodiscard]] static std::vector<std::string> names_of(const Record& r);
+    // Whether this name stands to be repaired. Any thread.
+    [[nodiscard]] bool has(const std::string& path) const;
+
     // What is to be repaired now; nothing: nothing is, or it is under way, or it is too soon to try again.
     std::optional<InspectStart> order(std::uint64_t now_ns);
     // How the last order ended; not empty: why it is to be tried again.

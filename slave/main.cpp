@@ -85,6 +85,7 @@ ReplicaOptions replica_options(const SlaveOptions& options) {
     r.delete_limit = options.delete_limit;
     r.tolerate = options.tolerate;
     r.heal = true;
+    r.keep = options.divergent;
     r.checkpoints.keep_spool_bytes = options.keep_spool_bytes;
     return r;
 }

@@ -34,6 +34,9 @@ Keeps DIR equal to the directory of a tdfs master, which connects to this addres
                         holds within an hour, or P%/SECONDS (no limit)
       --tolerate N      where changes of up to N names cannot be applied (a broken disk, no rights, no space), go on with
                         all others, name them in the status and repair them once it works; else the replay waits (0)
+      --divergent-limit BYTES[:COUNT]
+                        what somebody else changed in DIR is kept in DIR/.tdfs/divergent before it is overwritten or
+                        removed, up to so much (1G:10000); beyond it that is not done until there is room. 0: keep nothing
       --keep-spool N    bytes to keep of what is applied already, for `tdfsctl log` (0)
       --config FILE     read options from this TOML file too; what stands here wins
       --log-file FILE   log there (syslog; with -f stderr)
@@ -58,25 +61,39 @@ bool is_port(std::string_view text) {
     return is_number(text) && parsed.ec == std::errc() && value <= 65535;
 }
 
+std::optional<KeepLimits> parse_divergent_limit(const std::string& text) {
+    KeepLimits limits = SlaveOptions().divergent;
+    const auto colon = text.find(':');
+    const auto bytes = parse_size(text.substr(0, colon));
+    if (!bytes) return std::nullopt;
+    limits.bytes = *bytes;
+    if (colon == std::string::npos) return limits;
+    const std::string count = text.substr(colon + 1);
+    const auto parsed = std::from_chars(count.data(), count.data() + count.size(), limits.objects);
+    if (!is_number(count) || parsed.ec != std::errc()) return std::nullopt;
+    return limits;
+}
+
 cxxopts::Options definition() {
     cxxopts::Options options("tdfs_slave");
     const auto text = [] { return cxxopts::value<std::string>(); };
-    options.add_options()              //
-        ("m,directory", "", text())    //
-        ("l,listen", "", text())       //
-        ("n,no-nodelay", "")           //
-        ("f,foreground", "")           //
-        ("h,help", "")                 //
-        ("version", "")                //
-        ("adopt", "")                  //
-        ("state-dir", "", text())      //
-        ("spool-limit", "", text())    //
-        ("delete-limit", "", text())   //
-        ("tolerate", "", text())       //
-        ("keep-spool", "", text())     //
-        ("segment-bytes", "", text())  // for tests
-        ("config", "", text())         //
-        ("log-file", "", text())       //
+    options.add_options()                //
+        ("m,directory", "", text())      //
+        ("l,listen", "", text())         //
+        ("n,no-nodelay", "")             //
+        ("f,foreground", "")             //
+        ("h,help", "")                   //
+        ("version", "")                  //
+        ("adopt", "")                    //
+        ("state-dir", "", text())        //
+        ("spool-limit", "", text())      //
+        ("delete-limit", "", text())     //
+        ("tolerate", "", text())         //
+        ("divergent-limit", "", text())  //
+        ("keep-spool", "", text())       //
+        ("segment-bytes", "", text())    // for tests
+        ("config", "", text())           //
+        ("log-file", "", text())         //
         ("log-level", "", text());
     return options;
 }
@@ -119,6 +136,11 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
         if (!is_number(names) || parsed.ec != std::errc() || o.tolerate > Healer::kMaxPaths) {
             return "--tolerate wants a number of names, at most " + std::to_string(Healer::kMaxPaths);
         }
+    }
+    if (given.count("divergent-limit") != 0) {
+        const auto limit = parse_divergent_limit(given["divergent-limit"].as<std::string>());
+        if (!limit) return "--divergent-limit wants a number of bytes, and of objects if you like: 1G or 500M:1000";
+        o.divergent = *limit;
     }
     if (given.count("l") != 0) {
         const auto& where = given["l"].as<std::string>();

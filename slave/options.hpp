@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "common/control/human.hpp"
+#include "common/resync/salvage.hpp"
 #include "slave/delete_limit.hpp"
 
 namespace tdfs {
@@ -26,6 +27,7 @@ struct SlaveOptions {
     std::uint64_t keep_spool_bytes = 0;
     std::uint64_t segment_bytes = 64ull << 20;
     std::size_t tolerate = 0;
+    KeepLimits divergent{1ull << 30, 10'000};
     std::optional<DeleteLimit> delete_limit;
 };
 

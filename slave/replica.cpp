@@ -47,9 +47,13 @@ Replica::Replica(int root, StateDir& state, ReplicaOptions options)
 Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& state, ReplicaOptions options) {
     std::unique_ptr<Replica> replica(new Replica(root, state, std::move(options)));
     if (!replica->event_) return trouble("no event descriptor: " + Errno::last().text());
+    if (auto done = replica->open_salvage(); !done) return Unexpected(done.error());
     if (auto done = replica->look_back(); !done) return Unexpected(done.error());
     auto& r = *replica;
-    r.applier_ = std::make_unique<Applier>(root, *r.applied_, r.options_.apply);
+    ApplyOptions apply = r.options_.apply;
+    apply.activity = r.activity_.get();
+    apply.salvage = r.salvage_.get();
+    r.applier_ = std::make_unique<Applier>(root, *r.applied_, std::move(apply));
     auto brake = Brake::open(state.fd(), r.options_.delete_limit,
                              [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
     if (!brake) return Unexpected(brake.error());
@@ -57,12 +61,18 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
     LeaveToRepair leave;
     if (r.options_.heal) {
         leave = [&r](const Record& record, Lsn lsn, const ApplyError& error) {
+            // Names that stand there already may be our own that stayed behind.
+            const auto names = Healer::names_of(record);
+            const bool known =
+                std::any_of(names.begin(), names.end(), [&r](const auto& n) { return r.healer_.has(n); });
+            if (!known && !r.applier_->set_aside(record, error)) return false;
             return r.healer_.leave(record, lsn, error);
         };
     }
     r.replayer_ = std::make_unique<Replayer>(
         *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.progressed(); }, std::move(leave));
-    r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, [&r] { r.progressed(); });
+    r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(),
+                                                   [&r] { r.progressed(); });
     r.brake_->on_change([&r] {
         r.replayer_->wake();
         r.progressed();
@@ -70,13 +80,32 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
     const auto failed = [&r](const std::string& text) { r.failed(text); };
     r.syncer_ = std::make_unique<SpoolSyncer>(*r.spool_, r.options_.checkpoints.sync_every_ms,
                                               SpoolSyncer::Events{[&r] { r.progressed(); }, failed});
-    r.checkpointer_ = std::make_unique<Checkpointer>(root, *r.spool_, *r.applied_, r.options_.checkpoints, failed);
+    r.checkpointer_ = std::make_unique<Checkpointer>(root, *r.spool_, *r.applied_, r.options_.checkpoints, failed,
+                                                     [&r] { return !r.activity_ || r.activity_->upkeep(); });
     return replica;
 }
 
 Replica::~Replica() {
     stopping_ = true;
     if (replayer_) stop_threads();
+}
+
+Result<void, std::string> Replica::open_salvage() {
+    if (options_.keep.bytes == 0) return {};
+    const auto root = stat_fd(root_);
+    if (!root) return trouble("the replica directory cannot be looked at: " + root.error().text());
+    auto activity = ActivityLog::open(state_dir_.fd(), root->object.ino);
+    if (!activity) return Unexpected(activity.error());
+    activity_ = std::move(*activity);
+    if (identity_.boot != boot_id() && !identity_.clean_stop) activity_->went_down();
+    salvage_ = std::make_unique<Salvage>(
+        root_, options_.keep, [this](const FileInfo& info) { return activity_->is_foreign(info.ctime_ns); },
+        [](const std::string& line) { spdlog::error("divergent: {}", line); });
+    if (const auto kept = salvage_->total(); kept.lines != 0) {
+        spdlog::error("divergent: {} changes by others were kept in .tdfs/divergent; its report names them",
+                      kept.lines);
+    }
+    return {};
 }
 
 Result<void, std::string> Replica::look_back() {
@@ -151,7 +180,10 @@ Result<void, std::string> Replica::start() {
     if (auto done = applier_->prepare(); !done) {
         return trouble("the staging area .tdfs/stage cannot be made: " + done.error().text());
     }
-    if (mode_ == Mode::kRunning) start_threads();
+    if (mode_ == Mode::kRunning) {
+        if (activity_) activity_->begin();
+        start_threads();
+    }
     return {};
 }
 
@@ -175,6 +207,7 @@ Result<void, std::string> Replica::stop() {
         if (auto done = syncer_->sync_now(); !done) return done;
         if (auto done = checkpointer_->checkpoint_now(); !done) return done;
     }
+    if (activity_) activity_->close();
     if (auto done = spool_->close(); !done) return trouble("the spool cannot be closed: " + done.error().text());
     return change_identity([](Identity& identity) { identity.clean_stop = true; });
 }
@@ -357,6 +390,7 @@ ReplicaStatus Replica::status() const {
     s.soft_errors = s.replay.soft_errors;
     s.hard_errors = s.replay.hard_errors + inspections_->differences();
     s.repairs = healer_.status().paths;
+    if (salvage_) s.divergent = salvage_->total();
     s.resyncs = resyncs_;
     s.resync_reason = resync_reason_;
     s.resync_full = resync_full_;

@@ -15,9 +15,11 @@
 #include "common/journal/journal.hpp"
 #include "common/os/fd.hpp"
 #include "common/resync/inspect_desk.hpp"
+#include "common/resync/salvage.hpp"
 #include "common/resync/sink.hpp"
 #include "common/stream/inspect_job.hpp"
 #include "common/stream/subscriber.hpp"
+#include "slave/activity.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
 #include "slave/brake.hpp"
@@ -36,6 +38,7 @@ struct ReplicaOptions {
     ApplyOptions apply;
     std::optional<DeleteLimit> delete_limit;
     std::size_t tolerate = 0;  // names; see Healer
+    KeepLimits keep;           // of what somebody else changed in the replica; nothing unless told
     bool heal = false;  // records that a foreign change stands against are left out, and what they name is repaired
 };
 
@@ -58,6 +61,7 @@ struct ReplicaStatus {
     Progress progress;            // of the one under way
     ResyncSink::Counts resynced;  // by it, or by the last one
     std::uint64_t soft_errors = 0, hard_errors = 0;
+    Salvage::Total divergent;
     std::vector<std::string> repairs;  // names that stand to be repaired
 };
 
@@ -112,6 +116,7 @@ class Replica : public ReplicaPort {
 
     Replica(int root, StateDir& state, ReplicaOptions options);
     Result<void, std::string> look_back();  // decides the mode at the start
+    Result<void, std::string> open_salvage();
     void start_threads();
     void stop_threads();
     [[nodiscard]] std::string damage_found(bool same_boot) const;  // "" where the replay can go on
@@ -131,6 +136,8 @@ class Replica : public ReplicaPort {
     StateDir& state_dir_;
     const ReplicaOptions options_;
     OwnFd event_;
+    std::unique_ptr<ActivityLog> activity_;  // none where nothing is kept; so is salvage_
+    std::unique_ptr<Salvage> salvage_;
     std::unique_ptr<AppliedState> applied_;
     std::unique_ptr<Journal> spool_;
     std::unique_ptr<Brake> brake_;

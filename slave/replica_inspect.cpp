@@ -65,6 +65,17 @@ void Replica::Inspections::produce(Bytes& out) {
     desk_.produce(out);
 }
 
+// A repair changes the replica.
+void Replica::Inspections::meet(Lsn at, std::function<bool()> look) {
+    if (activity_ == nullptr) return replayer_.meet(at, std::move(look));
+    replayer_.meet(at, [look = std::move(look), activity = activity_] {
+        activity->mark();
+        const bool changed = look();
+        activity->mark();
+        return changed;
+    });
+}
+
 void Replica::Inspections::submit(std::shared_ptr<InspectJob> job) {
     auto order = job->order();
     desk_.submit(std::move(order), std::make_shared<JobListener>(std::move(job)));

@@ -12,8 +12,14 @@ namespace tdfs {
 // Owned by the replica; `replayer` and `healer` outlive it. Threads as InspectDesk says.
 class Replica::Inspections : public InspectPort, private ReplayGate {
   public:
-    Inspections(int root, Replayer& replayer, Healer& healer, std::function<void()> wake)
-        : replayer_(replayer), healer_(healer), wake_(std::move(wake)), desk_(root, *this) {}
+    Inspections(int root, Replayer& replayer, Healer& healer, ActivityLog* activity, Salvage* salvage,
+                std::function<void()> wake)
+        : replayer_(replayer),
+          healer_(healer),
+          activity_(activity),
+          salvage_(salvage),
+          wake_(std::move(wake)),
+          desk_(root, *this) {}
 
     void submit(std::shared_ptr<InspectJob> job);
     [[nodiscard]] std::uint64_t differences() const { return desk_.differences(); }
@@ -26,7 +32,9 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
     void lost() override { desk_.lost(); }
 
   private:
-    void meet(Lsn at, std::function<bool()> look) override { replayer_.meet(at, std::move(look)); }
+    void meet(Lsn at, std::function<bool()> look) override;
+    [[nodiscard]] Salvage* salvage() override { return salvage_; }
+    [[nodiscard]] bool is_left_out(const std::string& path) const override { return healer_.has(path); }
     void watch(const void* who) override { replayer_.gates().watch(who); }
     Moved take_moved(const void* who) override { return replayer_.gates().take_moved(who); }
     void unwatch(const void* who) override { replayer_.gates().unwatch(who); }
@@ -38,6 +46,8 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
 
     Replayer& replayer_;
     Healer& healer_;
+    ActivityLog* const activity_;  // or none; so is salvage_
+    Salvage* const salvage_;
     const std::function<void()> wake_;
     InspectDesk desk_;
 };

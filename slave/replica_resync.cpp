@@ -23,13 +23,22 @@ Unexpected<std::string> cut_short(const char* what, Errno e) {
 class SinkRequester : public ResyncRequester {
   public:
     using Tell = std::function<void(const std::string&)>;
-    SinkRequester(std::shared_ptr<ResyncSink> sink, const Brake& brake, Tell tell)
-        : sink_(std::move(sink)), brake_(brake), tell_(std::move(tell)) {}
+    SinkRequester(std::shared_ptr<ResyncSink> sink, const Brake& brake, ActivityLog* activity, Tell tell)
+        : sink_(std::move(sink)), brake_(brake), activity_(activity), tell_(std::move(tell)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
         if (is_held()) return {};
-        return sink_->receive(kind, payload);
+        mark();
+        auto received = sink_->receive(kind, payload);
+        mark();
+        return received;
     }
-    bool produce(Bytes& out) override { return !is_held() && sink_->produce(out); }
+    bool produce(Bytes& out) override {
+        if (is_held()) return false;
+        mark();
+        const bool asked = sink_->produce(out);
+        mark();
+        return asked;
+    }
     [[nodiscard]] std::string failed() const override {
         auto why = held_.empty() ? sink_->failed() : held_;
         if (!why.empty()) tell_(why);
@@ -44,8 +53,13 @@ class SinkRequester : public ResyncRequester {
         return !held_.empty();
     }
 
+    void mark() {
+        if (activity_ != nullptr) activity_->mark();
+    }
+
     std::shared_ptr<ResyncSink> sink_;
     const Brake& brake_;
+    ActivityLog* const activity_;
     Tell tell_;
     std::string held_;
 };
@@ -82,12 +96,14 @@ std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const
         const std::lock_guard lock(mutex_);
         how.full = resync_full_;
     }
-    auto sink = std::make_shared<ResyncSink>(root_, how, std::move(may_remove));
+    if (activity_) activity_->mark();
+    auto sink = std::make_shared<ResyncSink>(root_, how, std::move(may_remove), salvage_.get());
+    if (activity_) activity_->mark();
     {
         const std::lock_guard lock(mutex_);
         sink_ = sink;
     }
-    return std::make_unique<SinkRequester>(std::move(sink), *brake_,
+    return std::make_unique<SinkRequester>(std::move(sink), *brake_, activity_.get(),
                                            [this](const std::string& why) { resync_failed(why); });
 }
 
@@ -99,6 +115,10 @@ void Replica::resync_failed(const std::string& why) {
 Result<void, std::string> Replica::begin_resync(const Hello& hello, const ResyncStart& start) {
     spdlog::info("resync begins reason=\"{}\" full={}", start.reason, start.full);
     stop_threads();
+    if (activity_) {  // what a resync does is on record before a power loss can take the record
+        activity_->mark();
+        activity_->upkeep();
+    }
     {
         const std::lock_guard lock(mutex_);
         mode_ = Mode::kResyncing;
@@ -159,6 +179,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
         damage_.clear();
     }
     brake_->resync_done();
+    if (activity_) activity_->begin();
     start_threads();
     spdlog::info("resync done lsn={}", at.bytes());
     if (const auto left = status().resynced.xattrs_left; left != 0) {

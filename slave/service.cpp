@@ -132,6 +132,9 @@ json SlaveService::status() const {
     s.skipped_records = replica.replay.skipped;
     s.soft_errors = replica.soft_errors;
     s.hard_errors = replica.hard_errors;
+    s.divergent = replica.divergent.lines;
+    s.divergent_bytes = replica.divergent.bytes;
+    s.divergent_refused = replica.divergent.refused;
 
     const bool follows = replica.state == ReplicaState::kStreaming || replica.state == ReplicaState::kStalled ||
                          replica.state == ReplicaState::kPaused;

@@ -209,6 +209,12 @@ std::string render(const SlaveStatus& s) {
     add_fact(out, "records",
              std::to_string(s.applied_records) + " applied, " + std::to_string(s.skipped_records) + " skipped");
     if (s.soft_errors != 0 || s.hard_errors != 0) add_fact(out, "errors", errors_text(s.soft_errors, s.hard_errors));
+    if (s.divergent != 0) {
+        add_fact(out, "DIVERGENT",
+                 plural(s.divergent, "change") + " by others, " + human_bytes(s.divergent_bytes) + " kept: read " +
+                     printable(s.directory) + "/.tdfs/divergent/report");
+    }
+    add_fact(out, "DIVERGENT", printable(s.divergent_refused));
     add_fact(out, "memory", human_bytes(s.rss_anon));
     add_fact(out, "counts", counters_text(s.counts));
     add_fact(out, "last error", printable(s.last_error));

@@ -129,6 +129,9 @@ void visit_slave(Visit& visit, Status& s) {
     visit("skipped_records", s.skipped_records);
     visit("soft_errors", s.soft_errors);
     visit("hard_errors", s.hard_errors);
+    visit("divergent", s.divergent);
+    visit("divergent_bytes", s.divergent_bytes);
+    visit("divergent_refused", s.divergent_refused);
     visit("rss_anon", s.rss_anon);
     visit("last_error", s.last_error);
     visit("progress", s.progress);

@@ -131,6 +131,9 @@ struct SlaveStatus {
     std::uint64_t skipped_records = 0;
     std::uint64_t soft_errors = 0;
     std::uint64_t hard_errors = 0;
+    std::uint64_t divergent = 0;        // changes by others that were kept before they were overwritten
+    std::uint64_t divergent_bytes = 0;  // that they take
+    std::string divergent_refused;      // not empty: there is no room for more
     std::uint64_t rss_anon = 0;
     std::string last_error;
     ProgressStatus progress;  // while resyncing

@@ -24,6 +24,7 @@ struct Transfer {
     std::string path;
     Entry entry;            // as the master showed it
     std::uint64_t ino = 0;  // of what is there (not kNew)
+    bool foreign = false;   // somebody else changed that: it is kept before it is written to
     ByteRanges ranges;      // kUpdate: what may differ; empty: all of it
 
     [[nodiscard]] std::uint64_t bytes() const {

@@ -36,7 +36,8 @@ std::uint32_t metadata_difference(const Entry& master, const Entry& local, bool 
     return kinds;
 }
 
-ExactTree::ExactTree(int root) : root_(root), tree_(root, LocalTree::Stage::kShared) {
+ExactTree::ExactTree(int root, Salvage* salvage)
+    : root_(root), salvage_(salvage), tree_(root, LocalTree::Stage::kShared) {
     const auto info = stat_fd(root);
     device_ = info ? info->device : 0;
 }
@@ -58,6 +59,7 @@ bool ExactTree::run(ExactStep& step) {
     for (std::size_t i = 0; i < step.items.size(); ++i) {
         ExactItem& item = step.items[i];
         ExactResult result;
+        tree_.set_keeping({salvage_, item.own ? Salvage::Whose::kForeign : Salvage::Whose::kAll, "repair"});
         const bool pair = item.pair && i + 1 < step.items.size();
         if (pair) links(item, step.items[i + 1], result);
         const std::uint32_t linked = result.kinds;
@@ -166,11 +168,27 @@ Result<OwnFd, std::string> ExactTree::open_content(const Spot& at, bool write) {
     return fd;
 }
 
+// What is there before it is healed in place.
+bool ExactTree::keep(const Spot& at, const FileInfo& is, const ExactResult& found, std::string& detail) {
+    if (!tree_.keeping().wants(is)) return true;
+    Salvage::Kept done;
+    if ((found.kinds & (difference::kSize | difference::kContent)) != 0) {
+        const auto fd = open_content(at, false);
+        done = fd ? salvage_->keep_content(fd->get(), at.path, is, "repair  content") : Unexpected(fd.error());
+    } else {
+        done = salvage_->note_metadata(at.path, is, ("repair  " + difference_text(found.kinds)).c_str());
+    }
+    if (!done) detail = done.error();
+    return done.has_value();
+}
+
 // Content first, since writing takes privileges away; then owner, mode, attributes; the time last, and by a look of its
 // own once all content is equal.
 void ExactTree::heal(const ExactItem& item, const Spot& at, ExactResult& result) {
     const Entry& e = *item.master.entry;
     changed_ = true;
+    const auto was = stat_at(at.dir, at.name);
+    if (!good(was, "look at", item.path, result) || !keep(at, *was, result, result.detail)) return;
     if ((result.kinds & (difference::kSize | difference::kContent)) != 0) {
         const auto fd = open_content(at, true);
         if (!good(fd, result)) return;
@@ -254,6 +272,8 @@ void ExactTree::make_file(const ExactItem& item, const Spot& at, ExactResult& re
     if (!good(placed, result)) return;
     result.ino = is->object.ino;
     result.made = true;
+    if (salvage_ != nullptr)
+        salvage_->made(result.ino);  // what is still different in it is no find of somebody else's work
     if (item.master.too_many_xattrs) result.detail = kTooManyXattrs;
     result.healed = result.detail.empty();
 }

@@ -22,6 +22,7 @@ struct ExactItem {
     LookedItem master;
     // The next item is another name, and the question is whether both are one object.
     bool pair = false;
+    bool own = false;  // what differs may be the daemon's own work that stayed behind
 };
 struct ExactResult {
     std::uint32_t kinds = 0;  // what was different
@@ -48,10 +49,10 @@ struct ExactStep {
 // process killed in between leaves a difference, never a wrong position.
 //
 // The replica must stand at the step's lsn and nothing else may change it meanwhile. Not thread-safe; lives for one
-// step. `root` outlives it.
+// step. `root` outlives it, and `salvage`, which keeps what a repair overwrites.
 class ExactTree {
   public:
-    explicit ExactTree(int root);
+    explicit ExactTree(int root, Salvage* salvage = nullptr);
     // True: names or contents were changed.
     bool run(ExactStep& step);
 
@@ -66,12 +67,14 @@ class ExactTree {
     std::uint32_t content(const ExactItem& item, int fd, std::uint64_t size, ExactResult& result);
     Result<OwnFd, std::string> open_content(const Spot& at, bool write);
     bool prepared(ExactResult& result);
+    bool keep(const Spot& at, const FileInfo& is, const ExactResult& found, std::string& detail);
     template <class Outcome>
     static bool good(const Outcome& outcome, ExactResult& result);
     template <class Outcome>
     static bool good(const Outcome& outcome, const char* what, const std::string& path, ExactResult& result);
 
     const int root_;
+    Salvage* const salvage_;
     std::uint64_t device_ = 0;
     LocalTree tree_;
     bool repair_ = false;

@@ -200,9 +200,10 @@ Result<bool, DecodeError> Inspector::on(Looked m) {
         return true;
     }
     look->step = step;
-    gate_.meet(m.lsn, [step, root = root_] {
+    for (ExactItem& item : step->items) item.own = gate_.is_left_out(item.path);
+    gate_.meet(m.lsn, [step, root = root_, salvage = gate_.salvage()] {
         if (step->cancelled) return false;
-        ExactTree tree(root);
+        ExactTree tree(root, salvage);
         const bool changed = tree.run(*step);
         step->done.store(true, std::memory_order_release);
         return changed;

@@ -14,6 +14,8 @@
 
 namespace tdfs {
 
+class Salvage;
+
 // Where the replay can be met at a known position. Thread-safe.
 class ReplayGate {
   public:
@@ -30,6 +32,10 @@ class ReplayGate {
     virtual void watch(const void* who) = 0;
     virtual Moved take_moved(const void* who) = 0;
     virtual void unwatch(const void* who) = 0;
+    // Keeps what a repair is about to overwrite; none: nothing is kept.
+    [[nodiscard]] virtual Salvage* salvage() { return nullptr; }
+    // A difference there may be the daemon's own: records about this path were left out.
+    [[nodiscard]] virtual bool is_left_out(const std::string&) const { return false; }
     // Not empty: the replay does not go on, and why.
     [[nodiscard]] virtual std::string stuck() const = 0;
 };

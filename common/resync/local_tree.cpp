@@ -91,6 +91,29 @@ Done LocalTree::changing(int dir, std::string_view path) {
     return {};
 }
 
+Done LocalTree::keep(int dir, const std::string& name, const std::string& path, const char* why) {
+    if (keeping_.salvage == nullptr) return {};
+    return keeping_.salvage->keep_object(dir, name, path, keeping_.whose,
+                                         (std::string(keeping_.who) + "  " + why).c_str());
+}
+
+Done LocalTree::note_metadata(int fd, const std::string& path, const FileInfo& is, const Entry& e) {
+    if (!keeping_.wants(is)) return {};
+    constexpr std::uint32_t kPermissions = 07777;
+    const bool owner = is.uid != e.uid || is.gid != e.gid;
+    const bool mode = !is.is_symlink() && (is.mode & kPermissions) != (e.mode & kPermissions);
+    const bool time = !is.is_dir() && is.mtime_ns != e.mtime_ns;  // a directory's says that names came or went
+    const auto hash = xattr_hash_of(fd);
+    if (!hash) return cannot("read the extended attributes of", path, hash.error());
+    std::string what = keeping_.who;
+    if (owner) what += "  owner";
+    if (mode) what += "  mode";
+    if (time) what += "  mtime";
+    if (*hash != e.xattr_hash) what += "  xattr";
+    if (what == keeping_.who) return {};
+    return keeping_.salvage->note_metadata(path, is, what.c_str());
+}
+
 Done LocalTree::remove(const Spot& at) {
     if (may_remove_) {
         auto why_not = may_remove_(at.path, count_objects(root_, at.path, kMostCounted));
@@ -98,6 +121,7 @@ Done LocalTree::remove(const Spot& at) {
     }
     if (auto done = changing(at.dir, parent_of(at.path)); !done) return done;
     if (is_within(parent_path_, at.path)) parent_.reset();
+    if (auto done = keep(at.dir, at.name, at.path, "removed"); !done) return done;
     if (auto done = remove_tree_at(at.dir, at.name); !done) return cannot("remove", at.path, done.error());
     const std::string beneath = at.path + '/';
     directories_.erase(at.path);
@@ -131,6 +155,7 @@ Done LocalTree::make_other(const Spot& at, const Entry& e) {
         return cannot("give an owner to", at.path, done.error());
     if (auto done = set_mtime_fd(fd->get(), e.mtime_ns); !done) return cannot("set the time of", at.path, done.error());
     if (auto done = changing(at.dir, parent_of(at.path)); !done) return done;
+    if (auto done = keep(at.dir, at.name, at.path, "replaced"); !done) return done;
     if (::renameat(stage_.get(), name.c_str(), at.dir, at.name.c_str()) != 0) {
         return cannot("put into its place", at.path, Errno::last());
     }
@@ -147,6 +172,7 @@ Done LocalTree::link(const Spot& from, const Spot& to, bool occupied) {
     if (::linkat(from.dir, from.name.c_str(), stage_.get(), name.c_str(), 0) != 0) {
         return cannot("link", to.path, Errno::last());
     }
+    if (auto done = keep(to.dir, to.name, to.path, "replaced"); !done) return done;
     if (::renameat(stage_.get(), name.c_str(), to.dir, to.name.c_str()) != 0) {
         return cannot("put into its place", to.path, Errno::last());
     }
@@ -167,6 +193,12 @@ Result<bool, std::string> LocalTree::publish(const std::string& staged, const st
     if (!at) return Unexpected<std::string>(at.error());
     if (*at) {
         if (auto done = changing((*at)->dir, parent_of(path)); !done) return Unexpected<std::string>(done.error());
+        const auto there = stat_at((*at)->dir, (*at)->name);
+        if (there && !there->is_dir()) {  // a directory is not replaced
+            if (auto done = keep((*at)->dir, (*at)->name, path, "replaced"); !done) {
+                return Unexpected<std::string>(done.error());
+            }
+        }
         if (::renameat(stage_.get(), staged.c_str(), (*at)->dir, (*at)->name.c_str()) == 0) return true;
         const auto e = Errno::last();
         if (!means_missing(e) && e.value() != EISDIR) return cannot("put into its place", path, e);

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "common/os/file.hpp"
+#include "common/resync/salvage.hpp"
 #include "proto/path.hpp"
 #include "proto/resync.hpp"
 
@@ -37,8 +38,12 @@ class LocalTree {
     // Whose the stage is: a resync's alone, or shared with the replay, which may have objects of its own in it.
     enum class Stage { kOwn, kShared };
     using MayRemove = std::function<std::string(const std::string& path, std::uint64_t objects)>;
-    explicit LocalTree(int root, Stage stage = Stage::kOwn, MayRemove may_remove = {})
-        : root_(root), shared_(stage == Stage::kShared), may_remove_(std::move(may_remove)) {}
+    explicit LocalTree(int root, Stage stage = Stage::kOwn, MayRemove may_remove = {}, Keeping keeping = {})
+        : root_(root), shared_(stage == Stage::kShared), may_remove_(std::move(may_remove)), keeping_(keeping) {}
+
+    // What names lead to is kept by these rules before it is removed or replaced.
+    [[nodiscard]] const Keeping& keeping() const { return keeping_; }
+    void set_keeping(const Keeping& keeping) { keeping_ = keeping; }
 
     Done prepare();  // makes the stage, and empties it of what is ours
     [[nodiscard]] int root() const { return root_; }
@@ -46,6 +51,8 @@ class LocalTree {
     // The place of a path; nothing: its directory is not there. Good until the next call here that is not const.
     Result<std::optional<Spot>, std::string> spot(const std::string& path);
 
+    // Before owner, mode, time or attributes of what `fd` is (which is as `is` says) are made equal to `e`.
+    Done note_metadata(int fd, const std::string& path, const FileInfo& is, const Entry& e);
     Done remove(const Spot& at);  // with all that is beneath
     // Gives the mode it may have for now: without root's rights one that lets us put something into it, until
     // finish_directories().
@@ -74,6 +81,7 @@ class LocalTree {
         std::optional<std::uint32_t> mode;  // could not be given yet: there is still something to do beneath
     };
     Done changing(int dir, std::string_view path);
+    Done keep(int dir, const std::string& name, const std::string& path, const char* why);
     Done finish_directories(bool all);  // or only those in which no mode stands in the way of further changes
     [[nodiscard]] const char* prefix() const { return shared_ ? "repair-" : "resync-"; }
     std::string stage_name() { return prefix() + std::to_string(++staged_); }
@@ -81,6 +89,7 @@ class LocalTree {
     const int root_;
     const bool shared_;
     const MayRemove may_remove_;
+    Keeping keeping_;
     OwnFd stage_;
     std::uint64_t staged_ = 0;
     std::map<std::string, Pending, std::less<>> directories_;

@@ -65,6 +65,7 @@ Result<Matcher::Found, std::string> Matcher::look(const Spot& at, const Entry& e
 }
 
 Result<bool, std::string> Matcher::attributes(int fd, const std::string& path, const Entry& e, const FileInfo& local) {
+    if (auto done = tree_.note_metadata(fd, path, local, e); !done) return Unexpected(done.error());
     const auto changed = set_owner_and_mode(fd, local, e);
     if (!changed) return cannot("give an owner to", path, changed.error());
     const auto hash = xattr_hash_of(fd);
@@ -184,6 +185,7 @@ Done Matcher::update(const Spot& at, Entry e, const MatchDepth& depth, const Fil
         t.path = at.path;
         t.entry = std::move(e);
         t.ino = local.object.ino;
+        t.foreign = tree_.keeping().wants(local);
         t.ranges = depth.ranges;
         agenda_.add(std::move(t));
         return {};

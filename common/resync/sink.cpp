@@ -29,9 +29,9 @@ constexpr std::uint64_t kSyncBytes = 16ull << 20;  // a round that fetched more 
 
 class ResyncSink::Impl {
   public:
-    Impl(int root, const ResyncStart& start, MayRemove may_remove)
+    Impl(int root, const ResyncStart& start, MayRemove may_remove, Salvage* salvage)
         : full_(start.full),
-          tree_(root, LocalTree::Stage::kOwn, std::move(may_remove)),
+          tree_(root, LocalTree::Stage::kOwn, std::move(may_remove), Keeping{salvage}),
           matcher_(tree_, links_, agenda_),
           transfers_(tree_, links_, agenda_) {
         TouchedPath whole;
@@ -346,8 +346,8 @@ class ResyncSink::Impl {
     Counts counts_;
 };
 
-ResyncSink::ResyncSink(int root, const ResyncStart& start, MayRemove may_remove)
-    : impl_(std::make_unique<Impl>(root, start, std::move(may_remove))) {}
+ResyncSink::ResyncSink(int root, const ResyncStart& start, MayRemove may_remove, Salvage* salvage)
+    : impl_(std::make_unique<Impl>(root, start, std::move(may_remove), salvage)) {}
 ResyncSink::~ResyncSink() = default;
 
 Result<void, DecodeError> ResyncSink::receive(MessageKind kind, ByteView payload) {

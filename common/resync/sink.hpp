@@ -9,6 +9,8 @@
 
 namespace tdfs {
 
+class Salvage;
+
 // A state machine without network I/O; changes the replica directory `root` (descriptor). One session thread.
 //
 // What differs in metadata is set; content of regular files is fetched where size or mtime differ (always compared by
@@ -21,7 +23,8 @@ class ResyncSink {
     // Asked before something is removed, with the number of objects that go; an answer that is not empty says why not,
     // and ends this try.
     using MayRemove = std::function<std::string(const std::string& path, std::uint64_t objects)>;
-    ResyncSink(int root, const ResyncStart& start, MayRemove may_remove = {});
+    // `salvage`: keeps what somebody else changed; outlives this. None: nothing is kept.
+    ResyncSink(int root, const ResyncStart& start, MayRemove may_remove = {}, Salvage* salvage = nullptr);
     ~ResyncSink();
 
     // Answers, in the order of the questions.

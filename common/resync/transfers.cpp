@@ -51,6 +51,7 @@ struct Transfers::File {
     std::uint32_t outstanding = 0;
     bool fetched = false;  // something came
     bool gone = false;
+    bool kept = false;  // or nothing there is to be kept
 
     [[nodiscard]] bool has_more() const { return !gone && !pieces.empty() && pieces.front().first < size; }
 };
@@ -141,6 +142,15 @@ Done Transfers::open_present(File& f) {
     return {};
 }
 
+// Before the first byte of a file that is there is changed.
+Done Transfers::about_to_write(File& f) {
+    if (f.kept || !f.staged.empty() || !f.transfer.foreign) return {};
+    const auto is = stat_fd(f.fd.get());
+    if (!is) return cannot("look at", f.transfer.path, is.error());
+    f.kept = true;
+    return tree_.keeping().salvage->keep_content(f.fd.get(), f.transfer.path, *is, "resync  content");
+}
+
 Result<std::vector<std::pair<std::uint64_t, std::uint64_t>>, std::string> Transfers::own_hashes(
     const File& f, std::uint64_t begin, std::uint64_t end) const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> hashes;
@@ -194,6 +204,7 @@ Result<bool, std::string> Transfers::part(const RangePart& m) {
     File& f = *q.file;
     const std::uint64_t length = m.hole_bytes != 0 ? m.hole_bytes : m.data.size();
     if (m.offset < q.begin || m.offset > q.end || length > q.end - m.offset) return false;
+    if (auto done = about_to_write(f); !done) return Unexpected(done.error());
     f.fetched = true;
     q.received += m.data.size();
     counts_.fetched_bytes += m.data.size();
@@ -231,8 +242,13 @@ Done Transfers::content_complete(const FilePtr& file) {
     auto info = stat_fd(f.fd.get());
     if (!info) return cannot("look at", path, info.error());
     if (info->size != f.size) {
+        if (auto done = about_to_write(f); !done) return done;
         if (::ftruncate(f.fd.get(), static_cast<off_t>(f.size)) != 0) return cannot("resize", path, Errno::last());
         f.fetched = true;
+    }
+    if (f.staged.empty() && f.transfer.foreign && !f.kept) {  // equal in content
+        const Entry& e = f.transfer.entry;
+        if (auto done = tree_.note_metadata(f.fd.get(), path, *info, e); !done) return done;
     }
     const auto done = set_owner_and_mode(f.fd.get(), *info, f.transfer.entry);
     if (!done) return cannot("give an owner to", path, done.error());

@@ -64,6 +64,7 @@ class Transfers {
 
     Done start();
     Done open_present(File& f);
+    Done about_to_write(File& f);
     Result<bool, std::string> ask_range(Bytes& out);
     void ask_xattrs(FilePtr file, Bytes& out);
     Result<std::vector<std::pair<std::uint64_t, std::uint64_t>>, std::string> own_hashes(const File& f,
