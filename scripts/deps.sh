@@ -8,7 +8,7 @@ build=(
     libfuse3-dev fuse3                                              # the system's, and fusermount3
     meson dpkg-dev patch xz-utils ca-certificates libnuma-dev liburing-dev # a newer libfuse: scripts/libfuse.sh
 )
-test=(catch2 acl attr e2fsprogs fio git iproute2 make mount procps python3 rsync sqlite3 strace stress-ng util-linux)
+test=(catch2 acl attr e2fsprogs fio git iproute2 make mount nftables procps python3 rsync sqlite3 strace stress-ng util-linux)
 lint=(clang clang-format clang-tidy)
 
 fail() {
