@@ -68,13 +68,16 @@ struct Divergent {
     Cluster cluster;
 };
 
-// The slave finds itself on a machine that was booted anew.
+// The slave finds itself on a machine that was booted anew. Its copies of mounts go: a mount of a master, this one or
+// another test's, does not end while one is left.
 void start_after_power_loss(Cluster& cluster, int n) {
+    constexpr const char* kScript = R"(
+awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | while read -r at; do umount -l "$at"; done
+mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@"
+)";
     const std::string boot = cluster.scratch() + "/boot" + std::to_string(n);
     write_to(boot, "00000000-0000-4000-8000-00000000000" + std::to_string(n) + "\n");
-    Words command{
-        "unshare", "-m", "sh", "-c", "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && exec \"$@\"",
-        "sh",      boot};
+    Words command{"unshare", "-m", "sh", "-c", kScript, "sh", boot};
     const Words slave = cluster.slave_command();
     command.insert(command.end(), slave.begin(), slave.end());
     cluster.start_slave_with(command);

@@ -48,7 +48,7 @@ pid_t start_janitor(const std::string& name, const std::string& interface, int r
 }  // namespace
 
 std::string Cable::impossible() {
-    for (const std::string tool : {"ip", "nft", "tc", "ss"}) {
+    for (const std::string tool : {"ip", "nft", "nsenter", "ss", "tc"}) {
         if (!e2e::have_tool(tool)) {
             return tool + " is not installed (scripts/deps.sh --test)";
         }
@@ -106,8 +106,10 @@ void Cable::end() const {
     }
 }
 
+// Not `ip netns exec`: that gives the command a copy of all mounts, and a mount of a master does not end while a copy of it is
+// left.
 Words Cable::there(const Words& command) const {
-    Words words{"ip", "netns", "exec", name_};
+    Words words{"nsenter", "--net=/run/netns/" + name_, "--"};
     words.insert(words.end(), command.begin(), command.end());
     return words;
 }

@@ -10,9 +10,9 @@ using namespace tdfs::test;
 
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kSecondNs = 1'000'000'000;
 
-std::int64_t in_seconds(std::int64_t n) { return static_cast<std::int64_t>(wall_clock_ns()) + n * kSecond; }
+std::int64_t in_seconds(std::int64_t n) { return static_cast<std::int64_t>(wall_clock_ns()) + n * kSecondNs; }
 
 struct Log {
     TempDir dir;
