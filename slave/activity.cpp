@@ -82,8 +82,10 @@ std::uint64_t ActivityLog::boot_time_ns() {
 
 void ActivityLog::went_down(std::uint64_t boot_ns) {
     const std::lock_guard lock(mutex_);
-    const std::uint64_t boot = boot_ns / kNsOfSecond;
-    if (header_.open_since == 0 || boot < header_.open_since) return;
+    if (header_.open_since == 0) return;
+    std::uint64_t boot = boot_ns / kNsOfSecond;
+    if (boot < header_.open_since) boot = wall_clock_ns() / kNsOfSecond;  // the clock was set: up to now, to be sure
+    if (boot < header_.open_since) return;
     if (boot - header_.open_since > kMostMarkedSeconds) {
         header_.begin = boot + 1;
         begin_ = header_.begin;

@@ -56,6 +56,18 @@ TEST_CASE("after a power loss all since the last word on the disk counts as the 
     CHECK(activity->is_foreign(in_seconds(200)));
 }
 
+TEST_CASE("where the clock says that the boot came before, all up to now is the daemon's own") {
+    const Log log;
+    {
+        const auto activity = log.open();
+        activity->begin();
+    }
+    const auto activity = log.open();
+    activity->went_down(0);
+    CHECK(!activity->is_foreign(in_seconds(0)));
+    CHECK(activity->is_foreign(in_seconds(50)));
+}
+
 TEST_CASE("a power loss after an orderly end leaves nothing in doubt") {
     const Log log;
     {
