@@ -96,13 +96,12 @@ void RecordedDisk::unmount() {
     mounted_ = false;
 }
 
+// Other namespaces on this machine may hold copies of our mounts for a while, and with them the loop device: the recorder
+// goes on until they are gone, or until this object is. The log has all it needs.
 void RecordedDisk::end() {
     unmount();
-    if (!e2e::eventually([&] { return umount2(recorder_place_.c_str(), 0) == 0 || errno != EBUSY; })) {
-        throw std::runtime_error(recorder_place_ + " stays in use");
-    }
-    if (recorder_.wait(std::chrono::seconds(60)) != 0) {
-        throw std::runtime_error("the recorder did not end well");
+    if (umount2(recorder_place_.c_str(), MNT_DETACH) != 0) {
+        throw failed("umount " + recorder_place_);
     }
 }
 
