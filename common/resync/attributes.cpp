@@ -73,7 +73,13 @@ SysResult<std::optional<Entry>> entry_of(int dir, const std::string& name, std::
     return std::optional<Entry>(std::move(e));
 }
 
+bool has_owner_and_mode(const FileInfo& is, const Entry& e) {
+    if (is.uid != e.uid || is.gid != e.gid) return false;
+    return is.is_symlink() || (is.mode & kPermissions) == (e.mode & kPermissions);
+}
+
 SysResult<bool> set_owner_and_mode(int fd, const FileInfo& is, const Entry& e) {
+    if (has_owner_and_mode(is, e)) return false;
     const bool wrong_owner = is.uid != e.uid || is.gid != e.gid;
     if (wrong_owner && ::fchownat(fd, "", e.uid, e.gid, AT_EMPTY_PATH) != 0) return fail_last();
     if (is.is_symlink()) return wrong_owner;  // has no permissions of its own

@@ -19,6 +19,8 @@ SysResult<std::uint64_t> xattr_hash_of(int fd);
 // no such name, or it lies on another file system than `device`. Entry.name is left empty.
 SysResult<std::optional<Entry>> entry_of(int dir, const std::string& name, std::uint64_t device);
 
+[[nodiscard]] bool has_owner_and_mode(const FileInfo& is, const Entry& e);
+
 // Gives the object behind `fd` (O_PATH will do), which is as `is` says, the entry's owner and permissions. True:
 // something had to be changed.
 SysResult<bool> set_owner_and_mode(int fd, const FileInfo& is, const Entry& e);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "common/os/xattr_at.hpp"
 #include "common/resync/attributes.hpp"
 
 namespace tdfs {
@@ -188,6 +189,11 @@ Done Matcher::update(const Spot& at, Entry e, const MatchDepth& depth, const Fil
         t.foreign = tree_.keeping().wants(local);
         t.ranges = depth.ranges;
         agenda_.add(std::move(t));
+        return {};
+    }
+    // Most objects of most resyncs: one call more instead of four.
+    if (local.mtime_ns == e.mtime_ns && has_owner_and_mode(local, e) && e.xattr_hash == 0 &&
+        has_no_xattrs_at(at.dir, at.name)) {
         return {};
     }
     const auto fd = open_at(at.dir, at.name, O_PATH);

@@ -192,6 +192,24 @@ TEST_CASE("a copy without links, owners and attributes is put right") {
     CHECK(tree_differences(master.dir.path(), replica.path(), no_holes) == "");
 }
 
+TEST_CASE("what only the replica's files have of owner, permissions and attributes goes, though size and time agree") {
+    Master master;
+    const TempDir replica;
+    write_file(master.path("plain"), "x");
+    write_file(master.path("open to all"), "x");
+    fs::create_symlink("plain", master.path("symlink"));
+    copy(master, replica);
+    const auto there = [&](const char* name) { return (replica.path() / name).string(); };
+    REQUIRE(::setxattr(there("plain").c_str(), "user.mine", "m", 1, 0) == 0);
+    REQUIRE(::chmod(there("open to all").c_str(), 0600) == 0);
+    if (::geteuid() == 0) {
+        REQUIRE(::lsetxattr(there("symlink").c_str(), "trusted.mine", "m", 1, 0) == 0);
+        REQUIRE(::chown(there("plain").c_str(), 12, 34) == 0);
+    }
+    check_nothing_fetched(resync(master, replica));
+    CHECK(differences(master, replica) == "");
+}
+
 TEST_CASE("what the master does not have is removed, whatever it is") {
     Master master;
     const TempDir replica;
