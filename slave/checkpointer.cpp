@@ -46,11 +46,19 @@ void Checkpointer::received() {
     wake_.notify_all();
 }
 
-bool Checkpointer::is_due(Clock::time_point now, Clock::time_point last) const {
+void Checkpointer::hurry() {
+    {
+        const std::lock_guard lock(mutex_);
+        hurry_ = true;
+    }
+    wake_.notify_all();
+}
+
+bool Checkpointer::is_due(Clock::time_point now, Clock::time_point last, bool hurry) const {
     const Lsn applied = state_.point().lsn;
     const Lsn kept = state_.durable_point().lsn;
     if (applied <= kept) return false;
-    return now - last >= std::chrono::milliseconds(options_.checkpoint_every_ms) ||
+    return hurry || now - last >= std::chrono::milliseconds(options_.checkpoint_every_ms) ||
            applied - kept >= options_.checkpoint_every_bytes;
 }
 
@@ -60,7 +68,7 @@ void Checkpointer::run() {
     std::unique_lock lock(mutex_);
     while (!stop_) {
         const auto now = Clock::now();
-        if (is_due(now, last)) {
+        if (is_due(now, last, std::exchange(hurry_, false))) {
             lock.unlock();
             if (const auto done = checkpoint_now(); !done) return failed_(done.error());
             last = now;
@@ -77,7 +85,7 @@ void Checkpointer::run() {
         idle_ = true;
         if (is_idle() && kept_up) wake_.wait(lock, [this] { return stop_ || !is_idle(); });
         idle_ = false;
-        wake_.wait_for(lock, look_every, [this] { return stop_; });
+        wake_.wait_for(lock, look_every, [this] { return stop_ || hurry_; });
     }
 }
 

@@ -21,11 +21,13 @@ struct CheckpointOptions {
     std::uint64_t checkpoint_every_bytes = 256ull << 20;
 };
 
-// What was applied is synced every ten seconds or 256 MiB, and becomes the checkpoint: what a power loss cannot take.
+// What was applied is synced every ten seconds or 256 MiB, or where space is short, and becomes the checkpoint: what a power loss
+// cannot take.
 // The spool is dropped up to the checkpoint and no further, so that whatever a power loss takes from the replica is
 // still in the spool.
 //
-// Owned by the replica, which alone starts and stops it; received() from any thread. All references outlive it.
+// Owned by the replica, which alone starts and stops it; received() and hurry() from
+// any thread. All references outlive it.
 class Checkpointer {
   public:
     // `upkeep`: called about every `sync_every_ms` until it says that there is nothing more to do.
@@ -40,12 +42,13 @@ class Checkpointer {
     void start();
     void stop();
     void received();                             // the spool has grown
+    void hurry();                                // space is short: what is applied is to leave the spool now
     Result<void, std::string> checkpoint_now();  // by the caller's thread, while this one is stopped
 
   private:
     using Clock = std::chrono::steady_clock;
     void run();
-    [[nodiscard]] bool is_due(Clock::time_point now, Clock::time_point last) const;
+    [[nodiscard]] bool is_due(Clock::time_point now, Clock::time_point last, bool hurry) const;
     [[nodiscard]] bool is_idle() const { return spool_.tail() <= state_.durable_point().lsn; }
 
     const int root_;
@@ -60,6 +63,7 @@ class Checkpointer {
     std::condition_variable wake_;
     bool stop_ = false;
     bool idle_ = false;
+    bool hurry_ = false;
 };
 
 }  // namespace tdfs

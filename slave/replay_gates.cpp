@@ -14,9 +14,9 @@ void ReplayGates::set_next() {
     next_.store(next, std::memory_order_release);
 }
 
-void ReplayGates::meet(Lsn at, std::function<bool()> look) {
+void ReplayGates::meet(Lsn at, ReplayGate::Meeting meeting) {
     const std::lock_guard lock(mutex_);
-    gates_.push_back({at, std::move(look)});
+    gates_.push_back({at, std::move(meeting)});
     set_next();
 }
 
@@ -32,7 +32,11 @@ bool ReplayGates::pass(Lsn position) {
     }
     bool changed = false;
     for (const auto& gate : now) {
-        if (gate.at == position) changed |= gate.look();
+        if (gate.at == position) {
+            changed |= gate.meeting.look();
+        } else {
+            gate.meeting.missed();
+        }
     }
     return changed;
 }

@@ -23,7 +23,7 @@ class ReplayGates {
   public:
     static constexpr std::size_t kMaxMoved = 10'000;
 
-    void meet(Lsn at, std::function<bool()> look);
+    void meet(Lsn at, ReplayGate::Meeting meeting);
     void watch(const void* who);
     ReplayGate::Moved take_moved(const void* who);
     void unwatch(const void* who);
@@ -31,7 +31,7 @@ class ReplayGates {
     // Whether someone waits for this position, or for one that is over. Cheap.
     [[nodiscard]] bool due(Lsn position) const { return position.bytes() >= next_.load(std::memory_order_acquire); }
     // Calls those who wait for exactly this position; true: one of them has changed the tree. Those who wait for what
-    // is over are dropped: a position was reset.
+    // is over are told that they missed it.
     bool pass(Lsn position);
     void applied(const Record& r);
     void clear();  // nobody is met any more
@@ -39,7 +39,7 @@ class ReplayGates {
   private:
     struct Gate {
         Lsn at;
-        std::function<bool()> look;
+        ReplayGate::Meeting meeting;
     };
     static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
     void set_next();                    // needs mutex_

@@ -82,8 +82,8 @@ ReplayStatus Replayer::status() const {
     return {shown_, error_, records_, bytes_, skipped_, retries_, soft_errors_, hard_errors_};
 }
 
-void Replayer::meet(Lsn at, std::function<bool()> look) {
-    gates_.meet(at, std::move(look));
+void Replayer::meet(Lsn at, ReplayGate::Meeting meeting) {
+    gates_.meet(at, std::move(meeting));
     listener_.wake();
 }
 

@@ -51,7 +51,7 @@ class Replayer {
     void wake() { listener_.wake(); }  // the brake has changed
     [[nodiscard]] ReplayStatus status() const;
     // Any thread; see ReplayGate.
-    void meet(Lsn at, std::function<bool()> look);
+    void meet(Lsn at, ReplayGate::Meeting meeting);
     ReplayGates& gates() { return gates_; }
 
   private:

@@ -34,6 +34,12 @@ bool asks_for_sync(ByteView frames) {
     return false;
 }
 
+bool shares_disk(int one, int other) {
+    const auto a = stat_fd(one);
+    const auto b = stat_fd(other);
+    return a && b && a->device == b->device;
+}
+
 }  // namespace
 
 Replica::Replica(int root, StateDir& state, ReplicaOptions options)
@@ -70,7 +76,7 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
         };
     }
     r.replayer_ = std::make_unique<Replayer>(
-        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.progressed(); }, std::move(leave));
+        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(leave));
     r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(),
                                                    [&r] { r.progressed(); });
     r.brake_->on_change([&r] {
@@ -115,7 +121,12 @@ Result<void, std::string> Replica::look_back() {
     auto applied = AppliedState::open(state_dir_.fd(), boot);
     if (!applied) return Unexpected(applied.error());
     applied_ = std::move(*applied);
-    auto spool = Journal::open(state_dir_.fd(), options_.spool, identity_.resync_end, same_boot, nullptr);
+    auto how = options_.spool;
+    if (shares_disk(root_, state_dir_.fd())) {
+        spool_leaves_bytes_ = how.segment_bytes;
+        how.keep_free_bytes = std::max(how.keep_free_bytes, spool_leaves_bytes_);
+    }
+    auto spool = Journal::open(state_dir_.fd(), how, identity_.resync_end, same_boot, nullptr);
     if (!spool) return Unexpected(spool.error().text);
     spool_ = std::move(*spool);
     for (const auto& note : spool_->open_report().notes) spdlog::warn("spool: {}", note);
@@ -222,6 +233,12 @@ void Replica::progressed() {
     static_cast<void>(!::write(event_.get(), &one, sizeof one));
 }
 
+// From the replay thread. What it has applied may be all that stands in its way: the spool holds that space.
+void Replica::replayed() {
+    if (replayer_->status().state == ReplayStatus::State::kStalled) checkpointer_->hurry();
+    progressed();
+}
+
 // From the syncer's or the checkpointer's thread: what is on the disk is not known any more.
 void Replica::failed(const std::string& text) {
     {
@@ -269,6 +286,8 @@ Replica::Shown Replica::shown() const {
         default:
             break;
     }
+    if (no_room_)
+        return {ReplicaState::kStalled, "the spool's disk is full: No space left on device; the master waits"};
     if (auto repair = healer_.status(); !repair.paths.empty()) return {ReplicaState::kStalled, std::move(repair.text)};
     return {ReplicaState::kStreaming, ""};
 }
@@ -276,6 +295,7 @@ Replica::Shown Replica::shown() const {
 Lsn Replica::exact_until(Lsn applied) const { return std::min(applied, healer_.since().value_or(applied)); }
 
 Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
+    no_room_ = false;  // nothing waits to be taken yet
     const std::lock_guard lock(mutex_);
     if (identity_.volume.valid() && identity_.volume != hello.volume) {
         return trouble(
@@ -329,8 +349,27 @@ Result<void, std::string> Replica::resume(const Hello& hello, const Resume& from
 std::uint64_t Replica::unapplied_bytes() const { return spool_->tail() - applied_->point().lsn; }
 
 bool Replica::accepts() const {
-    const std::lock_guard lock(mutex_);
-    return mode_ != Mode::kRunning || unapplied_bytes() <= options_.spool_limit_bytes;
+    {
+        const std::lock_guard lock(mutex_);
+        if (mode_ != Mode::kRunning) return true;
+    }
+    return unapplied_bytes() <= options_.spool_limit_bytes && has_room();
+}
+
+// Whether the spool can take what may come at once. Where it shares the disk with the replica it leaves a segment's worth free:
+// replaying the oldest segment takes about as much, and frees that segment. Without anything to replay there is no need.
+bool Replica::has_room() const {
+    const auto leave = unapplied_bytes() == 0 ? 0 : spool_leaves_bytes_;
+    const auto room = spool_->hold_room(kMostReceivedBytes, leave);
+    const bool full = !room && room.error().value() == ENOSPC;  // any other error is for receive() to meet
+    if (full) checkpointer_->hurry();
+    if (no_room_.exchange(full) != full) {
+        if (full) spdlog::warn("spool: no room on its disk; the master waits");
+        if (!full) spdlog::info("spool: there is room again");
+        const std::uint64_t one = 1;
+        static_cast<void>(!::write(event_.get(), &one, sizeof one));  // the counter is full: it will be seen
+    }
+    return !full;
 }
 
 Result<void, std::string> Replica::receive(ByteView frames) {

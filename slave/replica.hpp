@@ -88,7 +88,7 @@ class Replica : public ReplicaPort {
     Result<Welcome, std::string> welcome(const Hello& hello) override;
     Result<void, std::string> resume(const Hello& hello, const Resume& from) override;
     Result<void, std::string> receive(ByteView frames) override;
-    [[nodiscard]] bool accepts() const override;  // false while the spool is full
+    [[nodiscard]] bool accepts() const override;  // false while the spool is full, or its disk
     std::unique_ptr<ResyncRequester> start_resync(const Hello& hello, const ResyncStart& start) override;
     [[nodiscard]] InspectPort* inspections() override;
     void heartbeat(Lsn master_tail, std::uint64_t master_time_ns) override;
@@ -121,12 +121,14 @@ class Replica : public ReplicaPort {
     void stop_threads();
     [[nodiscard]] std::string damage_found(bool same_boot) const;  // "" where the replay can go on
     void progressed();
+    void replayed();
     void failed(const std::string& text);
     Result<void, std::string> begin_resync(const Hello& hello, const ResyncStart& start);
     Result<void, std::string> end_resync(const Hello& hello, Lsn at);
     void resync_failed(const std::string& why);
     Result<void, std::string> empty_stage();
     [[nodiscard]] std::uint64_t unapplied_bytes() const;
+    [[nodiscard]] bool has_room() const;
     [[nodiscard]] Shown shown() const;                 // needs mutex_
     [[nodiscard]] Lsn exact_until(Lsn applied) const;  // as far as the replica is a prefix
     [[nodiscard]] Epoch epoch_of(Lsn lsn) const;       // needs mutex_
@@ -146,6 +148,9 @@ class Replica : public ReplicaPort {
     std::unique_ptr<Replayer> replayer_;
     std::unique_ptr<SpoolSyncer> syncer_;
     std::unique_ptr<Checkpointer> checkpointer_;
+
+    std::uint64_t spool_leaves_bytes_ = 0;      // free on its disk, for the replay of what it holds
+    mutable std::atomic<bool> no_room_{false};  // for the spool to grow
 
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint64_t> master_tail_{0}, master_time_ns_{0};

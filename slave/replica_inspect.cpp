@@ -66,14 +66,16 @@ void Replica::Inspections::produce(Bytes& out) {
 }
 
 // A repair changes the replica.
-void Replica::Inspections::meet(Lsn at, std::function<bool()> look) {
-    if (activity_ == nullptr) return replayer_.meet(at, std::move(look));
-    replayer_.meet(at, [look = std::move(look), activity = activity_] {
-        activity->mark();
-        const bool changed = look();
-        activity->mark();
-        return changed;
-    });
+void Replica::Inspections::meet(Lsn at, Meeting meeting) {
+    if (activity_ != nullptr) {
+        meeting.look = [look = std::move(meeting.look), activity = activity_] {
+            activity->mark();
+            const bool changed = look();
+            activity->mark();
+            return changed;
+        };
+    }
+    replayer_.meet(at, std::move(meeting));
 }
 
 void Replica::Inspections::submit(std::shared_ptr<InspectJob> job) {

@@ -32,7 +32,7 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
     void lost() override { desk_.lost(); }
 
   private:
-    void meet(Lsn at, std::function<bool()> look) override;
+    void meet(Lsn at, Meeting meeting) override;
     [[nodiscard]] Salvage* salvage() override { return salvage_; }
     [[nodiscard]] bool is_left_out(const std::string& path) const override { return healer_.has(path); }
     void watch(const void* who) override { replayer_.gates().watch(who); }

@@ -154,6 +154,10 @@ class Journal {
     // final for that data and is returned to every later caller. ECANCELED: interrupted before it was committed.
     SysResult<void> sync(Lsn upto);
 
+    // For append(): holds disk space for the next `bytes` (a segment at most). ENOSPC: there is none, or less than `keep_free` bytes
+    // would be left on the file system.
+    SysResult<void> hold_room(std::uint64_t bytes, std::uint64_t keep_free);
+
     // Waits until tail() > `beyond` or the deadline; false on the deadline or after interrupt().
     bool wait_beyond(Lsn beyond, std::chrono::milliseconds timeout);
     void interrupt();  // makes all waiting calls return, these and later ones (shutdown)
@@ -191,6 +195,7 @@ class Journal {
     // Under mutex_:
     SysResult<Reservation> place(std::uint32_t slot, std::uint32_t frame_bytes, Room room);
     SysResult<void> make_room(std::size_t frame_bytes, Room room);  // the next frame fits the last segment afterwards
+    SysResult<void> grow_segment(std::uint64_t keep_free);          // one that was made on a full disk
     SysResult<void> roll_over();
     void want_spare();
     void set_tail(Lsn tail);

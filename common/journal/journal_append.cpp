@@ -65,6 +65,17 @@ SysResult<void> Journal::append(ByteView frames) {
     return {};
 }
 
+SysResult<void> Journal::hold_room(std::uint64_t bytes, std::uint64_t keep_free) {
+    const std::lock_guard lock(mutex_);
+    if (refused_ != Errno(0)) return fail(refused_);
+    if (used_bytes() + bytes <= capacity_) return {};
+    if (capacity_ < options_.segment_bytes) {
+        if (auto grown = grow_segment(keep_free); !grown) return grown;
+        if (used_bytes() + bytes <= capacity_) return {};
+    }
+    return spare_.prepare(keep_free);
+}
+
 // Under mutex_. After a write that failed half way: what it left must not be taken for frames one day, when other frames have
 // been appended before it.
 void Journal::clear_beyond_tail() {

@@ -96,13 +96,8 @@ SysResult<void> Journal::make_room(std::size_t frame_bytes, Room room) {
     if (used_bytes() + frame_bytes > capacity_) {
         if (used_bytes() + frame_bytes > options_.segment_bytes) {
             if (auto rolled = roll_over(); !rolled) return rolled;
-        } else {  // the disk was full when this segment was made or opened
-            const auto missing = options_.segment_bytes - capacity_;
-            const auto fits = leaves_free(dir_.get(), missing, options_.keep_free_bytes);
-            if (!fits) return fits;
-            const auto grown = preallocate(segments_.back()->fd(), capacity_, options_.segment_bytes);
-            if (!grown) return grown;
-            capacity_ = options_.segment_bytes;
+        } else if (auto grown = grow_segment(options_.keep_free_bytes); !grown) {
+            return grown;
         }
     }
     const bool in_kept_part = used_bytes() + frame_bytes + options_.segment_bytes / 64 > capacity_;
@@ -110,6 +105,14 @@ SysResult<void> Journal::make_room(std::size_t frame_bytes, Room room) {
         if (auto ready = spare_.prepare(); !ready) return ready;
     }
     if (used_bytes() + frame_bytes > capacity_ / 2) want_spare();
+    return {};
+}
+
+SysResult<void> Journal::grow_segment(std::uint64_t keep_free) {
+    const auto missing = options_.segment_bytes - capacity_;
+    if (auto fits = leaves_free(dir_.get(), missing, keep_free); !fits) return fits;
+    if (auto grown = preallocate(segments_.back()->fd(), capacity_, options_.segment_bytes); !grown) return grown;
+    capacity_ = options_.segment_bytes;
     return {};
 }
 

@@ -18,14 +18,14 @@ SysResult<void> unlink_if_there(int dir) {
 
 }  // namespace
 
-SysResult<void> SpareSegment::prepare() {
+SysResult<void> SpareSegment::prepare(std::uint64_t keep_free) {
     const std::lock_guard lock(mutex_);
-    return make();
+    return make(keep_free);
 }
 
 SysResult<OwnFd> SpareSegment::take_as(Lsn first) {
     const std::lock_guard lock(mutex_);
-    if (auto made = make(); !made) return fail(made.error());
+    if (auto made = make(keep_free_); !made) return fail(made.error());
     if (::renameat(dir_, kSpareName.c_str(), dir_, segment_name(first).c_str()) != 0) return fail_last();
     held_ = 0;
     return std::move(fd_);
@@ -38,9 +38,9 @@ SysResult<void> SpareSegment::remove() {
     return unlink_if_there(dir_);
 }
 
-SysResult<void> SpareSegment::make() {
+SysResult<void> SpareSegment::make(std::uint64_t keep_free) {
     if (fd_) return {};
-    if (auto room = leaves_free(dir_, bytes_, keep_free_); !room) return room;
+    if (auto room = leaves_free(dir_, bytes_, keep_free); !room) return room;
     auto fd = open_at(dir_, kSpareName, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (!fd) return fail(fd.error());
     write_in_place(fd->get());

@@ -21,7 +21,8 @@ class SpareSegment {
         : dir_(dir), bytes_(bytes), keep_free_(keep_free) {}
 
     // ENOSPC and the like: there is no spare, and no disk space is held for one.
-    SysResult<void> prepare();
+    SysResult<void> prepare() { return prepare(keep_free_); }
+    SysResult<void> prepare(std::uint64_t keep_free);  // this once
     // The file now has the segment's name. On an error nothing has changed, but a spare may stand ready.
     SysResult<OwnFd> take_as(Lsn first);
     // Gives the space back; also removes what an earlier process left.
@@ -29,7 +30,7 @@ class SpareSegment {
     [[nodiscard]] std::uint64_t disk_bytes() const { return held_.load(); }
 
   private:
-    SysResult<void> make();  // under mutex_
+    SysResult<void> make(std::uint64_t keep_free);  // under mutex_
 
     const int dir_;
     const std::uint64_t bytes_;

@@ -41,6 +41,7 @@ struct ExactStep {
     std::vector<ExactItem> items;
     std::vector<ExactResult> results;
     std::atomic<bool> done{false};
+    std::atomic<bool> missed{false};     // the replay stood beyond `lsn` already: it will not be carried out
     std::atomic<bool> cancelled{false};  // before it began: it will not
 };
 

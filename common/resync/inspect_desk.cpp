@@ -161,7 +161,8 @@ void InspectDesk::lost() {
     jobs_.clear();
     asked_.clear();
     words_.clear();
-    busy_ = false;
+    const std::lock_guard lock(mutex_);
+    busy_ = !submitted_.empty();  // they begin with the next stream
 }
 
 }  // namespace tdfs

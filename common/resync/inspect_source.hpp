@@ -15,7 +15,8 @@ struct InspectSourceParts {
     WriterHold& writers;
     // Whether an object's time is still to be recorded. Called while writers are held.
     std::function<bool(const ObjectId&)> unsettled;
-    std::uint32_t hold_limit_ms = 100;
+    std::uint32_t hold_limit_ms = 100;  // doubled while it is too short for what is asked, up to
+    std::uint32_t longest_hold_ms = 60'000;
 };
 
 // A state machine without network I/O; one session thread. Everything in `parts` outlives it.

@@ -201,21 +201,33 @@ Result<bool, DecodeError> Inspector::on(Looked m) {
     }
     look->step = step;
     for (ExactItem& item : step->items) item.own = gate_.is_left_out(item.path);
-    gate_.meet(m.lsn, [step, root = root_, salvage = gate_.salvage()] {
+    const auto exactly_there = [step, root = root_, salvage = gate_.salvage()] {
         if (step->cancelled) return false;
         ExactTree tree(root, salvage);
         const bool changed = tree.run(*step);
         step->done.store(true, std::memory_order_release);
         return changed;
-    });
+    };
+    gate_.meet(m.lsn, {exactly_there, [step] { step->missed.store(true, std::memory_order_release); }});
     return true;
+}
+
+// The replay was beyond the place that the master showed: it is asked for another one.
+void Inspector::look_again(Looking look) {
+    for (auto s = look.suspects.rbegin(); s != look.suspects.rend(); ++s) walk_.suspects.push_front(std::move(*s));
 }
 
 void Inspector::turn(std::uint64_t now_ns) {
     if (done_) return;
-    while (!looks_.empty() && looks_.front().step && looks_.front().step->done.load(std::memory_order_acquire)) {
-        const Looking look = std::move(looks_.front());
+    while (!looks_.empty() && looks_.front().step) {
+        const bool missed = looks_.front().step->missed.load(std::memory_order_acquire);
+        if (!missed && !looks_.front().step->done.load(std::memory_order_acquire)) break;
+        Looking look = std::move(looks_.front());
         looks_.pop_front();
+        if (missed) {
+            look_again(std::move(look));
+            continue;
+        }
         std::size_t at = 0;
         for (const auto& s : look.suspects) {
             take(s, look.step->items[at], look.step->results[at]);

@@ -20,9 +20,13 @@ class Salvage;
 class ReplayGate {
   public:
     virtual ~ReplayGate() = default;
-    // Calls `look` once, on the thread that replays, when everything before `at` is applied and nothing after it; true
-    // from it: the tree was changed. Never called (and destroyed) where the replay ends before.
-    virtual void meet(Lsn at, std::function<bool()> look) = 0;
+    struct Meeting {
+        std::function<bool()> look;    // true: the tree was changed
+        std::function<void()> missed;  // the replay is beyond that place already
+    };
+    // Calls `look` once, on the thread that replays, when everything before `at` is applied and nothing after it; or `missed`,
+    // there as well. Neither (and destroyed) where the replay ends before.
+    virtual void meet(Lsn at, Meeting meeting) = 0;
     // Names that were given to other objects (renames, links) since watch() or the last take_moved() of the same `who`;
     // `all`: more than can be remembered.
     struct Moved {
@@ -76,6 +80,7 @@ class Inspector {
     bool ask_look(Bytes& out);
     Result<bool, DecodeError> on(Looked m);
     void retry(Looking& look, const std::string& why);
+    void look_again(Looking look);
     void take(const Suspect& s, const ExactItem& item, const ExactResult& r);
     void found(Finding f);
     void after_walk();

@@ -39,6 +39,10 @@ class InspectPort {
     virtual void lost() = 0;
 };
 
+inline constexpr std::size_t kReceiveBufferBytes = 1024 * 1024;
+// More frames than this are never handed over at once.
+inline constexpr std::size_t kMostReceivedBytes = kReceiveBufferBytes + kMaxFrameBytes;
+
 // What the subscriber needs from the replica behind it. Called by the session thread unless said otherwise; calls for
 // one session never overlap with those for another.
 class ReplicaPort {

@@ -15,7 +15,6 @@
 namespace tdfs {
 
 inline constexpr std::size_t kMaxHelloBytes = 128 * 1024;  // of the whole frame; kMaxEpochs take 64 KiB
-inline constexpr std::size_t kReceiveBufferBytes = 1024 * 1024;
 
 // The first frame of a connection, as the listener reads it: a Hello that is bounded, not compressed and alone.
 // Incomplete input gives nothing yet.

@@ -23,10 +23,14 @@ namespace {
 // A replay that stands wherever it is to be met.
 class RestingGate : public ReplayGate {
   public:
-    void meet(Lsn at, std::function<bool()> look) override {
+    void meet(Lsn at, Meeting meeting) override {
         met.push_back(at);
+        if (to_miss > 0) {
+            --to_miss;
+            return meeting.missed();
+        }
         if (before_look) before_look();
-        look();
+        meeting.look();
     }
     void watch(const void*) override {}
     Moved take_moved(const void*) override { return std::exchange(moved, {}); }
@@ -34,6 +38,7 @@ class RestingGate : public ReplayGate {
     [[nodiscard]] std::string stuck() const override { return {}; }
 
     std::vector<Lsn> met;
+    int to_miss = 0;  // so many meetings come too late
     Moved moved;
     std::function<void()> before_look;
 };
@@ -59,6 +64,7 @@ struct Bench {
     TempDir replica;
     RestingGate gate;
     std::function<bool(const ObjectId&)> unsettled = [](const ObjectId&) { return false; };
+    std::uint32_t hold_limit_ms = 1000;
 
     [[nodiscard]] std::string path(const std::string& name) const { return (replica.path() / name).string(); }
     void copy() const {
@@ -68,7 +74,7 @@ struct Bench {
     std::shared_ptr<Seen> inspect(InspectStart order) { return inspect(std::move(order), replica.fd()); }
     std::shared_ptr<Seen> inspect(InspectStart order, int root) {
         order.id = 1;
-        InspectSource source({master.dir.fd(), master.hold, unsettled, 1000});
+        InspectSource source({master.dir.fd(), master.hold, unsettled, hold_limit_ms});
         InspectDesk desk(root, gate);
         auto seen = std::make_shared<Seen>();
         desk.submit(std::move(order), seen);
@@ -138,6 +144,35 @@ TEST_CASE("a difference is one only if it is there at the lsn at which both side
     CHECK(seen->all.empty());
     CHECK_FALSE(bench.gate.met.empty());
     CHECK(bench.gate.met.front() == bench.master.journal.get().tail());
+}
+
+TEST_CASE("a meeting with the replay that comes too late is arranged anew") {
+    Bench bench;
+    for (const char* name : {"a", "b", "c"}) {
+        write_file(bench.master.path(name), "new");
+        write_file(bench.path(name), "old content");
+    }
+    bench.gate.to_miss = 3;
+    const auto seen = bench.inspect(repair());
+    CHECK(bench.gate.to_miss == 0);
+    CHECK(seen->all.size() == 3);
+    CHECK(seen->healed >= 3);
+    CHECK(seen->end->error.empty());
+    CHECK(bench.inspect(full())->all.empty());
+}
+
+TEST_CASE("where one look takes longer than writers are held for at first, they are held for longer") {
+    Bench bench;
+    write_file(bench.master.path("file"), "new");
+    write_file(bench.path("file"), "old content");
+    bench.hold_limit_ms = 1;
+    bench.unsettled = [](const ObjectId&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        return false;
+    };
+    const auto seen = bench.inspect(full());
+    CHECK(seen->all.count("file") == 1);
+    CHECK(seen->end->error.empty());
 }
 
 TEST_CASE("a time that is still to be recorded is no difference") {

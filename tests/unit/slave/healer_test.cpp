@@ -135,23 +135,31 @@ TEST_CASE("what fails again during its repair is repaired again, and a repair th
     CHECK(healer.status().text.empty());
 }
 
-TEST_CASE("a look takes place at exactly its position, once, and never after a reset") {
+TEST_CASE("a look takes place at exactly its position, once, and who comes too late is told") {
     ReplayGates gates;
     int looks = 0;
+    int missed = 0;
+    const auto late = [&] { ++missed; };
     CHECK_FALSE(gates.due(Lsn(1'000'000)));
-    gates.meet(Lsn(300), [&] { return ++looks == 1; });
-    gates.meet(Lsn(200), [&] { return ++looks > 100; });
+    gates.meet(Lsn(300), {[&] { return ++looks == 1; }, late});
+    gates.meet(Lsn(200), {[&] { return ++looks > 100; }, late});
     CHECK_FALSE(gates.due(Lsn(199)));
     CHECK(gates.due(Lsn(200)));
     CHECK_FALSE(gates.pass(Lsn(200)));
     CHECK(looks == 1);
     CHECK_FALSE(gates.due(Lsn(299)));
-    CHECK_FALSE(gates.pass(Lsn(301)));  // beyond: it is dropped
+    CHECK(missed == 0);
+    CHECK_FALSE(gates.pass(Lsn(301)));  // beyond
     CHECK(looks == 1);
-    gates.meet(Lsn(400), [&] { return ++looks > 0; });
+    CHECK(missed == 1);
+    gates.meet(Lsn(250), {[&] { return ++looks > 0; }, late});
+    CHECK(gates.due(Lsn(301)));  // at once, not when the replay moves on
+    CHECK_FALSE(gates.pass(Lsn(301)));
+    CHECK(missed == 2);
+    gates.meet(Lsn(400), {[&] { return ++looks > 0; }, late});
     gates.clear();
     CHECK_FALSE(gates.due(Lsn(400)));
-    gates.meet(Lsn(500), [&] { return ++looks > 0; });
+    gates.meet(Lsn(500), {[&] { return ++looks > 0; }, late});
     CHECK(gates.pass(Lsn(500)));
 }
 

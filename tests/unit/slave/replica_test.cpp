@@ -1,6 +1,9 @@
 #include "slave/replica.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,7 +35,26 @@ class NoWriters : public WriterHold {
 
 // A master that does not change, and a slave's directories; runs of the slave come and go.
 struct World {
+    // `disk_size`: the replica and its state are on a file system of their own, in a mount namespace of this process.
+    explicit World(const std::string& disk_size = {}) {
+        if (!disk_size.empty()) {
+            small_disk = ::unshare(CLONE_NEWNS) == 0 &&
+                         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                         ::mount("none", root.c_str(), "tmpfs", 0, ("size=" + disk_size).c_str()) == 0;
+            root_fd = open_dir(root);
+        }
+        prepare();
+    }
+    ~World() {
+        kill();
+        root_fd.reset();
+        if (small_disk) ::umount2(root.c_str(), MNT_DETACH);
+    }
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
     TempDir dir;
+    bool small_disk = false;
     std::string want = dir.dir("want"), root = dir.dir("replica"), master_state = dir.dir("master_state");
     OwnFd want_fd = open_dir(want), root_fd = open_dir(root), master_fd = open_dir(master_state);
     std::unique_ptr<Journal> journal = open_spool(master_fd.get(), Lsn(kStart));
@@ -42,7 +64,7 @@ struct World {
     std::unique_ptr<StateDir> state;
     std::unique_ptr<Replica> replica;
 
-    World() {
+    void prepare() {
         hello.format = format_hash();
         hello.volume = VolumeId::random();
         hello.history = {{kEpoch, Lsn(kStart)}};
@@ -497,4 +519,44 @@ TEST_CASE("status tells what happens") {
     CHECK(s.resyncs == 1);
     CHECK(s.resync_reason == "test");
     CHECK(s.spool_bytes > 0);
+}
+
+TEST_CASE("spool and replay on one full disk do not wait for each other") {
+    World w("2m");
+    if (!w.small_disk) {
+        WARN("mounting is not allowed here: skipped");
+        return;
+    }
+    w.resync();
+    w.receive(file_at("f"));
+    const std::string content(30'000, 'c');
+    // What the disk has room for, several times over: the same bytes are written again and again.
+    const auto receive_all = [&](std::size_t records) {
+        for (std::size_t i = 0; i < records; ++i) {
+            wait_until([&] { return w.replica->accepts(); });
+            w.receive(write_at("f", content, (i % 4) * content.size()));
+        }
+    };
+    SECTION("what is applied leaves the spool before its time where space is short") {
+        receive_all(400);
+        w.wait_applied();
+        CHECK(w.replica->ack().state == ReplicaState::kStreaming);
+    }
+    SECTION("a disk that somebody else has filled holds up the master, says so, and needs nothing but space") {
+        OwnFd ballast(::open((w.root + "/.tdfs/ballast").c_str(), O_RDWR | O_CREAT, 0600));
+        const std::string page(4096, 'b');
+        while (::write(ballast.get(), page.data(), page.size()) > 0) {
+        }
+        int received = 0;
+        while (w.replica->accepts()) w.receive(write_at("f", content, (received++ % 4) * content.size()));
+        CHECK(received < 100);
+        const auto ack = w.replica->ack();
+        CHECK(ack.state == ReplicaState::kStalled);
+        CHECK_THAT(ack.error, Catch::Matchers::ContainsSubstring("No space left"));
+        REQUIRE(::ftruncate(ballast.get(), 0) == 0);
+        receive_all(400);
+        w.wait_applied();
+        wait_until([&] { return w.replica->ack().state == ReplicaState::kStreaming; });
+    }
+    CHECK(get(w.root + "/f").substr(0, content.size()) == content);
 }
