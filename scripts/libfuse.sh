@@ -4,7 +4,7 @@
 #
 # Builds Debian's source package of the suite testing, else unstable, into DIR/libfuse-VERSION: static, so that it stays out of the
 # system's way. It comes from the mirror this machine installs from, through directories of its own: the system's apt notices nothing.
-# Done once; safe to run twice at a time and to interrupt.
+# Done once; safe to run twice at a time and to interrupt. Custom I/O gives each thread of ours its own channel to the kernel.
 set -euo pipefail
 
 least=3.18
@@ -24,7 +24,7 @@ settle_for_system() {
 
 newest_built() {
     local stamp
-    stamp=$(find "$deps" -maxdepth 2 -path "$deps/libfuse-*/complete" | sort -V | tail -n 1)
+    stamp=$(find "$deps" -maxdepth 2 -path "$deps/libfuse-*/with-custom-io" | sort -V | tail -n 1)
     [[ -z $stamp ]] || dirname "$stamp"
 }
 
@@ -62,7 +62,7 @@ build() { # DSC PREFIX
             -Duseroot=false -Denable-custom-io=true -Dudevrulesdir="$2/udev" -Dinitscriptdir= &&
         ninja -C "$work/build" -j2 &&
         DESTDIR="$work/root" ninja -C "$work/build" install &&
-        touch "$work/root$2/complete" &&
+        touch "$work/root$2/with-custom-io" &&
         rm -rf "$2" && mv "$work/root$2" "$2"
 }
 

@@ -28,12 +28,12 @@ Unexpected<std::string> trouble(const std::string& what, std::string_view path, 
     return Unexpected<std::string>("cannot " + what + " " + printable(path) + " in .tdfs/divergent: " + e.text());
 }
 
-std::string utc(std::uint64_t ns, const char* format) {
+std::string utc(std::uint64_t ns) {
     const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
     std::tm parts{};
     std::array<char, 40> text{};
     if (::gmtime_r(&seconds, &parts) == nullptr) return "?";
-    return {text.data(), std::strftime(text.data(), text.size(), format, &parts)};
+    return {text.data(), std::strftime(text.data(), text.size(), "%FT%TZ", &parts)};
 }
 
 SysResult<OwnFd> make_and_open(int dir, const std::string& name) {
@@ -75,8 +75,8 @@ std::string describe(const FileInfo& info) {
     std::array<char, 16> mode{};
     std::snprintf(mode.data(), mode.size(), "%o", info.mode);
     return std::to_string(info.size) + " bytes, mode " + mode.data() + ", owner " + std::to_string(info.uid) + ":" +
-           std::to_string(info.gid) + ", mtime " + utc(static_cast<std::uint64_t>(info.mtime_ns), "%FT%TZ") +
-           ", changed " + utc(static_cast<std::uint64_t>(info.ctime_ns), "%FT%TZ");
+           std::to_string(info.gid) + ", mtime " + utc(static_cast<std::uint64_t>(info.mtime_ns)) + ", changed " +
+           utc(static_cast<std::uint64_t>(info.ctime_ns));
 }
 
 }  // namespace
@@ -212,7 +212,8 @@ Salvage::Kept Salvage::begin_batch() {
     if (!state) return trouble("open", "", state.error());
     auto kept = make_and_open(state->get(), std::string(kKeptName));
     if (!kept) return trouble("make", "", kept.error());
-    const std::string now = utc(wall_clock_ns(), "%Y-%m-%dT%H.%M.%SZ");
+    std::string now = utc(wall_clock_ns());
+    std::replace(now.begin(), now.end(), ':', '.');  // as a name that is easy to type
     for (int n = 1; n <= kMostBatchNames; ++n) {
         const std::string name = n == 1 ? now : now + "-" + std::to_string(n);
         if (::mkdirat(kept->get(), name.c_str(), 0700) != 0) {
@@ -257,7 +258,7 @@ Salvage::Kept Salvage::report(const std::string& path, const FileInfo& info, con
         if (!opened) return trouble("make", "", opened.error());
         kept_ = std::move(*opened);
     }
-    const std::string line = utc(wall_clock_ns(), "%FT%TZ") + "  " + why + "  " + printable(path) + "  " +
+    const std::string line = utc(wall_clock_ns()) + "  " + why + "  " + printable(path) + "  " +
                              (kept ? "kept in " + batch_name_ + "/" + printable(path) : "nothing to keep but this") +
                              "  (" + describe(info) + ")";
     const auto file = open_at(kept_.get(), kKeptReportName, O_RDWR | O_CREAT, 0600);

@@ -52,7 +52,7 @@ struct PublisherOptions {
     std::vector<Target> targets;  // no two alike
     bool nodelay = true;
     bool gather = false;  // changes that follow one another closely travel together, later by kGatherNs at most
-    std::string name;  // of this machine and directory, told to the slaves
+    std::string name;     // of this machine and directory, told to the slaves
     // Called when a slave's positions moved; by session threads, which hold no lock then. May be empty.
     std::function<void()> moved;
 };
