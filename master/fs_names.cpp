@@ -177,9 +177,12 @@ SysResult<void> FileSystem::unlink(Node* parent, const char* name) {
     if (!path) return fail(path.error());
     const auto dir = nodes_.directory(parent);
     if (!dir) return fail(dir.error());
+    const auto found = stat_at((*dir)->get(), name);
+    if (!found) return fail(found.error());
+    lock.change_object(found->object.ino);
+    // How many names it has is true only now: until here it may have got another one.
     const auto info = stat_at((*dir)->get(), name);
     if (!info) return fail(info.error());
-    lock.change_object(info->object.ino);
     if (info->links > 1) settler_.settle_before_loss(info->object.ino);
 
     const Settler::RootLoss loss(settler_, parent == nodes_.root());
@@ -246,11 +249,14 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
         if (!new_dir) return fail(new_dir.error());
         const auto info = stat_at((*dir)->get(), name);
         if (!info) return fail(info.error());
-        const auto there = stat_at((*new_dir)->get(), new_name);
+        auto there = stat_at((*new_dir)->get(), new_name);
         if (!there && there.error() != Errno(ENOENT)) return fail(there.error());
         const bool moves_directory = info->is_dir() || (there && there->is_dir());
         if (moves_directory && tree == OpLock::Tree::kShared) continue;
         lock.change_objects(info->object.ino, there ? there->object.ino : info->object.ino);
+        // How many names it has is true only now: until here it may have got another one.
+        if (there) there = stat_at((*new_dir)->get(), new_name);
+        if (!there && there.error() != Errno(ENOENT)) return fail(there.error());
 
         const auto carry_out = [&] { return ::renameat2((*dir)->get(), name, (*new_dir)->get(), new_name, flags); };
         if (there && there->object == info->object) {  // two names of one object: nothing happens, or nothing is seen

@@ -99,9 +99,8 @@ Done LocalTree::keep(int dir, const std::string& name, const std::string& path, 
 
 Done LocalTree::note_metadata(int fd, const std::string& path, const FileInfo& is, const Entry& e) {
     if (!keeping_.wants(is)) return {};
-    constexpr std::uint32_t kPermissions = 07777;
     const bool owner = is.uid != e.uid || is.gid != e.gid;
-    const bool mode = !is.is_symlink() && (is.mode & kPermissions) != (e.mode & kPermissions);
+    const bool mode = !is.is_symlink() && (is.mode & 07777) != (e.mode & 07777);
     const bool time = !is.is_dir() && is.mtime_ns != e.mtime_ns;  // a directory's says that names came or went
     const auto hash = xattr_hash_of(fd);
     if (!hash) return cannot("read the extended attributes of", path, hash.error());

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -202,6 +203,41 @@ TEST_CASE("a file made by O_TMPFILE comes whole when it gets a name") {
     CHECK(m.fs->link(f.node, m.root(), "named"));
     CHECK(m.fs->write(f, bytes("more"), 1, {}).value() == 4);
     m.fs->close(std::move(made->second));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("a file that gets another name just when it loses its only one is still known by the other") {
+    Master m;
+    Node* const dir = m.must_make(m.root(), "d", S_IFDIR | 0755).node;
+    constexpr int kRounds = 2000;
+    int linked = 0;
+    for (int round = 0; round < kRounds; ++round) {
+        auto file = m.must_create(m.root(), "a");
+        std::atomic<int> ready{0};
+        SysResult<Found> link = fail(EINVAL);
+        std::thread linker([&] {
+            ++ready;
+            while (ready < 2) {
+            }
+            link = m.fs->link(file->node, dir, "b");
+        });
+        ++ready;
+        while (ready < 2) {
+        }
+        const auto unlinked = m.fs->unlink(m.root(), "a");
+        linker.join();
+        REQUIRE(unlinked);
+        if (link) {
+            ++linked;
+            REQUIRE(link->node == file->node);
+            REQUIRE(m.fs->lookup(dir, "b").value().node == file->node);
+            REQUIRE(m.fs->rename(dir, "b", dir, "c", 0));  // what is written now has to arrive there
+            REQUIRE(m.fs->write(*file, bytes("text"), 0, {}));
+        }
+        m.fs->close(std::move(file));
+    }
+    CAPTURE(linked);
     m.settler->settle_all();
     CHECK(m.differences_after_replay() == "");
 }
