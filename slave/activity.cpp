@@ -17,30 +17,30 @@ namespace tdfs {
 namespace {
 
 constexpr const char* kFile = "activity";
-constexpr std::uint64_t kMagic = 0x3179746976697463;  // "ctivity1"
+constexpr std::uint64_t kActivityMagic = 0x3179746976697463;  // "ctivity1"
 constexpr std::uint64_t kHeaderBytes = 4096;
-constexpr std::uint64_t kNsOfSecond = 1'000'000'000;
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kClockTickNs = 20'000'000;  // change times lag behind the clock by a tick, 10 ms at most
 constexpr std::uint64_t kQuietSeconds = 2;          // then nothing more is expected for now
 constexpr std::uint64_t kSaveEverySeconds = 10;     // while changes go on
 constexpr std::uint64_t kMostMarkedSeconds = 30ull * 24 * 3600;  // by one power loss; above, the log begins anew
 
 // The marks of 32 seconds. `tag` tells which of the ring's rounds they belong to, so nothing has to be cleared.
-constexpr std::uint64_t kEntrySeconds = 32;
-constexpr std::uint64_t kEntries = 1ull << 19;
-struct Entry {
+constexpr std::uint64_t kSlotSeconds = 32;
+constexpr std::uint64_t kSlots = 1ull << 19;
+struct Slot {
     std::uint32_t tag = 0;  // second / 32
     std::uint32_t bits = 0;
 };
-static_assert(sizeof(Entry) == 8);
+static_assert(sizeof(Slot) == 8);
 
 off_t place_of(std::uint64_t second) {
-    return static_cast<off_t>(kHeaderBytes + (second / kEntrySeconds) % kEntries * sizeof(Entry));
+    return static_cast<off_t>(kHeaderBytes + (second / kSlotSeconds) % kSlots * sizeof(Slot));
 }
 
-// An entry that was never written is all zeros.
-SysResult<Entry> read_entry(int fd, std::uint64_t second) {
-    Entry e;
+// A slot that was never written is all zeros.
+SysResult<Slot> read_slot(int fd, std::uint64_t second) {
+    Slot e;
     if (::pread(fd, &e, sizeof e, place_of(second)) < 0) return fail_last();
     return e;
 }
@@ -56,15 +56,15 @@ Result<std::unique_ptr<ActivityLog>, std::string> ActivityLog::open(int dir, std
     if (!fd) return Unexpected<std::string>("the state file activity cannot be opened: " + fd.error().text());
     Header header;
     const auto got = ::pread(fd->get(), &header, sizeof header, 0);
-    const bool whole = got == static_cast<ssize_t>(sizeof header) && header.magic == kMagic &&
+    const bool whole = got == static_cast<ssize_t>(sizeof header) && header.magic == kActivityMagic &&
                        header.root_ino == root_ino && header.checksum == checksum_of(header);
     if (!whole) {
         if (got > 0) spdlog::warn("the state file activity is damaged or of another directory: it begins anew");
         const bool known = got > 0;
         header = {};
-        header.magic = kMagic;
+        header.magic = kActivityMagic;
         header.root_ino = root_ino;
-        if (known) header.begin = wall_clock_ns() / kNsOfSecond + 1;
+        if (known) header.begin = wall_clock_ns() / kNsPerSecond + 1;
     }
     std::unique_ptr<ActivityLog> log(new ActivityLog(std::move(*fd), header));
     if (!whole && !log->save(0, false)) {
@@ -77,14 +77,14 @@ std::uint64_t ActivityLog::boot_time_ns() {
     timespec up{};
     if (::clock_gettime(CLOCK_BOOTTIME, &up) != 0) return wall_clock_ns();
     const auto now = wall_clock_ns();
-    return now - std::min(now, static_cast<std::uint64_t>(up.tv_sec) * kNsOfSecond);
+    return now - std::min(now, static_cast<std::uint64_t>(up.tv_sec) * kNsPerSecond);
 }
 
 void ActivityLog::went_down(std::uint64_t boot_ns) {
     const std::lock_guard lock(mutex_);
     if (header_.open_since == 0) return;
-    std::uint64_t boot = boot_ns / kNsOfSecond;
-    if (boot < header_.open_since) boot = wall_clock_ns() / kNsOfSecond;  // the clock was set: up to now, to be sure
+    std::uint64_t boot = boot_ns / kNsPerSecond;
+    if (boot < header_.open_since) boot = wall_clock_ns() / kNsPerSecond;  // the clock was set: up to now, to be sure
     if (boot < header_.open_since) return;
     if (boot - header_.open_since > kMostMarkedSeconds) {
         header_.begin = boot + 1;
@@ -99,7 +99,7 @@ void ActivityLog::begin() {
     if (begin_ != 0) return;
     {
         const std::lock_guard lock(mutex_);
-        header_.begin = wall_clock_ns() / kNsOfSecond;
+        header_.begin = wall_clock_ns() / kNsPerSecond;
         begin_ = header_.begin;
     }
     save(header_.begin, false);
@@ -107,10 +107,10 @@ void ActivityLog::begin() {
 
 void ActivityLog::mark() {
     const std::uint64_t now = wall_clock_ns();
-    const std::uint64_t second = now / kNsOfSecond;
+    const std::uint64_t second = now / kNsPerSecond;
     if (newest_.load(std::memory_order_acquire) == second) return;
     const std::lock_guard lock(mutex_);
-    const std::uint64_t before = (now - kClockTickNs) / kNsOfSecond;
+    const std::uint64_t before = (now - kClockTickNs) / kNsPerSecond;
     if (before != second) set(before);
     set(second);
     std::uint64_t none = 0;
@@ -119,27 +119,26 @@ void ActivityLog::mark() {
 }
 
 void ActivityLog::set(std::uint64_t second) {
-    const auto tag = static_cast<std::uint32_t>(second / kEntrySeconds);
-    const std::uint32_t bit = 1u << (second % kEntrySeconds);
-    auto entry = read_entry(fd_.get(), second);
-    if (!entry) return complain("read", entry.error());
-    if (entry->tag != tag) *entry = {tag, 0};
-    if ((entry->bits & bit) != 0) return;
-    entry->bits |= bit;
-    if (::pwrite(fd_.get(), &*entry, sizeof *entry, place_of(second)) != sizeof *entry)
-        complain("write", Errno::last());
+    const auto tag = static_cast<std::uint32_t>(second / kSlotSeconds);
+    const std::uint32_t bit = 1u << (second % kSlotSeconds);
+    auto slot = read_slot(fd_.get(), second);
+    if (!slot) return complain("read", slot.error());
+    if (slot->tag != tag) *slot = {tag, 0};
+    if ((slot->bits & bit) != 0) return;
+    slot->bits |= bit;
+    if (::pwrite(fd_.get(), &*slot, sizeof *slot, place_of(second)) != sizeof *slot) complain("write", Errno::last());
 }
 
 bool ActivityLog::is_foreign(std::int64_t ctime_ns) const {
     const std::uint64_t begin = begin_;
     if (begin == 0 || ctime_ns < 0 || complained_) return false;
-    const std::uint64_t second = static_cast<std::uint64_t>(ctime_ns) / kNsOfSecond;
+    const std::uint64_t second = static_cast<std::uint64_t>(ctime_ns) / kNsPerSecond;
     if (second < begin) return false;
-    const auto entry = read_entry(fd_.get(), second);
-    if (!entry) return false;
-    const auto tag = static_cast<std::uint32_t>(second / kEntrySeconds);
-    if (entry->tag != tag) return entry->tag < tag;  // a later round took its place: not known any more
-    return (entry->bits & 1u << (second % kEntrySeconds)) == 0;
+    const auto slot = read_slot(fd_.get(), second);
+    if (!slot) return false;
+    const auto tag = static_cast<std::uint32_t>(second / kSlotSeconds);
+    if (slot->tag != tag) return slot->tag < tag;  // a later round took its place: not known any more
+    return (slot->bits & 1u << (second % kSlotSeconds)) == 0;
 }
 
 bool ActivityLog::save(std::uint64_t open_since, bool settle) {
@@ -156,7 +155,7 @@ bool ActivityLog::save(std::uint64_t open_since, bool settle) {
 }
 
 bool ActivityLog::upkeep() {
-    const std::uint64_t now = wall_clock_ns() / kNsOfSecond;
+    const std::uint64_t now = wall_clock_ns() / kNsPerSecond;
     const std::uint64_t open_since = header_.open_since;
     const std::uint64_t first = first_;
     bool saved = true;
