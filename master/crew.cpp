@@ -20,10 +20,10 @@ constexpr int kWakeSignal = SIGUSR2;
 void on_wake(int) {}
 }  // namespace
 
-thread_local Crew::Member* Crew::current_ = nullptr;
+thread_local Crew::Member* Crew::t_current = nullptr;
 
 void about_to_wait() {
-    if (Crew::Member* const m = Crew::current_; m != nullptr) m->crew.wait(*m);
+    if (Crew::Member* const m = Crew::t_current; m != nullptr) m->crew.wait(*m);
 }
 
 Crew::Crew(Limits limits, MakeHand make_hand, std::function<void()> ended)
@@ -73,7 +73,7 @@ unsigned Crew::size() const {
 }
 
 void Crew::run(Member& m) {
-    current_ = &m;
+    t_current = &m;
     while (!stopping_) {
         const Hand::Taken taken = m.hand->take();
         if (taken == Hand::Taken::kEnd) {

@@ -90,7 +90,7 @@ class Crew {
     void fill_up(unsigned to);
     bool call_one();
 
-    static thread_local Member* current_;
+    static thread_local Member* t_current;
 
     const Limits limits_;
     const MakeHand make_hand_;
