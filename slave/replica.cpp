@@ -364,7 +364,7 @@ bool Replica::has_room() const {
     const bool full = !room && room.error().value() == ENOSPC;  // any other error is for receive() to meet
     if (full) checkpointer_->hurry();
     if (no_room_.exchange(full) != full) {
-        if (full) spdlog::warn("spool: no room on its disk; the master waits");
+        if (full) spdlog::warn("spool: its disk is full: No space left on device; the master waits");
         if (!full) spdlog::info("spool: there is room again");
         const std::uint64_t one = 1;
         static_cast<void>(!::write(event_.get(), &one, sizeof one));  // the counter is full: it will be seen

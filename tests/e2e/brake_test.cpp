@@ -192,7 +192,9 @@ TEST_CASE("a replica on a full disk waits and says so, receives on, and goes on 
     const auto room = std::filesystem::space(cluster.replica()).available;
     write_to(filler, std::string(room - (5U << 20), 'f'));
     const std::string chunk(1 << 20, 'c');
-    for (int i = 0; i < 8; i++) {
+    // A spool on the same disk gives up its two segments first, of 8 MiB each: more than that does not fit either.
+    const int chunks = spool_elsewhere ? 8 : 24;
+    for (int i = 0; i < chunks; i++) {
         write_to(cluster.mount() + "/file" + std::to_string(i), chunk);
     }
     cluster.drain({1});  // nobody else is held back
