@@ -6,7 +6,7 @@ set -euo pipefail
 sim=${1:?"usage: mutations.sh SIM [SEEDS]"}
 seeds=${2:-10000}
 
-declare -A begin=([clean-stop-before-syncfs]=2780 [note-forgotten]=970)
+declare -A begin=([clean-stop-before-syncfs]=6140 [note-forgotten]=460)
 status=0
 for mutation in $("$sim" --mutations); do
     if out=$("$sim" --mutation "$mutation" --seed "${begin[$mutation]:-1}" --count "$seeds" --no-disk-trouble); then
