@@ -77,6 +77,7 @@ class Applier {
     // What somebody else has changed is kept before the daemon changes it: the daemon's own change would hide it for good.
     enum class Fate { kChanged, kGone };
     Applied keep(std::string_view path, Fate fate = Fate::kChanged);
+    void complain(const std::string& why);
     Applied remove(std::string_view path, int flags, const char* operation);
     Applied exchange(const RenameRecord& r, const Place& from, const Place& to);
     SysResult<void> copy_range(const CopyRangeRecord& r, int from, int to);
@@ -92,7 +93,8 @@ class Applier {
     AppliedState& state_;
     ReplicaTree tree_;
     Creator creator_;
-    Lsn lsn_;  // of the record being applied
+    Lsn lsn_;                 // of the record being applied
+    std::string complained_;  // what was said last of something that cannot be kept
 };
 
 }  // namespace tdfs

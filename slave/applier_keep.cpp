@@ -42,8 +42,14 @@ Applied Applier::keep(std::string_view path, Fate fate) {
         kept = options_.salvage->keep_content(fd->get(), std::string(path), *is, "replay  content");
     }
     if (kept) return {};
-    spdlog::error("{}", kept.error());
+    complain(kept.error());
     return apply_error("keep what somebody else changed", Errno(EDQUOT));
+}
+
+// Once a reason: the record is tried again and again.
+void Applier::complain(const std::string& why) {
+    if (why != complained_) spdlog::error("{}", why);
+    complained_ = why;
 }
 
 bool Applier::set_aside(const Record& r, const ApplyError& error) {
@@ -56,7 +62,7 @@ bool Applier::set_aside(const Record& r, const ApplyError& error) {
         if (!at) continue;
         const auto done = options_.salvage->keep_object(at->dir, at->name, std::string(path), Salvage::Whose::kAll,
                                                         "replay  in the way");
-        if (!done) spdlog::error("{}", done.error());
+        if (!done) complain(done.error());
         kept = kept && done;
     }
     tree_.forget_all();

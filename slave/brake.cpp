@@ -1,13 +1,12 @@
 #include "slave/brake.hpp"
 
-#include <array>
-#include <ctime>
 #include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "common/daemon/checked_json.hpp"
 #include "common/os/file.hpp"
+#include "common/os/utc.hpp"
 
 namespace tdfs {
 
@@ -16,14 +15,6 @@ namespace {
 constexpr const char* kPauseFile = "pause";
 constexpr std::size_t kMaxPauseBytes = 64 * 1024;
 constexpr std::size_t kMaxNamedBytes = 512;  // of a path in a message
-
-std::string time_text(std::uint64_t time_ns) {
-    const auto seconds = static_cast<std::time_t>(time_ns / 1'000'000'000);
-    std::tm utc{};
-    std::array<char, 32> text{};
-    if (::gmtime_r(&seconds, &utc) == nullptr) return "?";
-    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc)};
-}
 
 struct IsDeletion {
     bool operator()(const UnlinkRecord& r) const { return !is_within(r.path, kStateName); }
@@ -79,7 +70,7 @@ Result<std::unique_ptr<Brake>, std::string> Brake::open(int state_dir, const std
 std::string Brake::text() const {
     const std::lock_guard lock(mutex_);
     if (kept_.why.empty()) return "";
-    return "paused since " + time_text(kept_.since_ns) + ": " + kept_.why + "; tdfsctl resume goes on";
+    return "paused since " + utc_text(kept_.since_ns) + ": " + kept_.why + "; tdfsctl resume goes on";
 }
 
 Result<void, std::string> Brake::save() {

@@ -1,12 +1,11 @@
 #include "common/control/journal_log.hpp"
 
 #include <chrono>
-#include <cstdio>
-#include <ctime>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
+#include "common/os/utc.hpp"
 #include "proto/record.hpp"
 
 namespace tdfs {
@@ -17,14 +16,7 @@ using nlohmann::json;
 json failure(const std::string& text) { return {{"error", text}, {"code", 1}}; }
 
 std::string line_of(const FrameHeader& header, const std::string& text) {
-    const auto seconds = static_cast<std::time_t>(header.time_ns / 1'000'000'000);
-    std::tm utc{};
-    ::gmtime_r(&seconds, &utc);
-    char stamp[64];
-    std::snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", utc.tm_year + 1900, utc.tm_mon + 1,
-                  utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                  static_cast<int>(header.time_ns % 1'000'000'000 / 1000));
-    return std::to_string(header.lsn.bytes()) + " " + stamp + " " + text;
+    return std::to_string(header.lsn.bytes()) + " " + utc_text_micros(header.time_ns) + " " + text;
 }
 
 std::string describe(const FrameView& frame, Bytes& scratch) {

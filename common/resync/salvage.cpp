@@ -10,9 +10,9 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <vector>
 
+#include "common/os/utc.hpp"
 #include "proto/path.hpp"
 
 namespace tdfs {
@@ -26,14 +26,6 @@ constexpr std::string_view kAdvice =
 
 Unexpected<std::string> trouble(const std::string& what, std::string_view path, Errno e) {
     return Unexpected<std::string>("cannot " + what + " " + printable(path) + " in .tdfs/divergent: " + e.text());
-}
-
-std::string utc(std::uint64_t ns) {
-    const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
-    std::tm parts{};
-    std::array<char, 40> text{};
-    if (::gmtime_r(&seconds, &parts) == nullptr) return "?";
-    return {text.data(), std::strftime(text.data(), text.size(), "%FT%TZ", &parts)};
 }
 
 SysResult<OwnFd> make_and_open(int dir, const std::string& name) {
@@ -75,8 +67,8 @@ std::string describe(const FileInfo& info) {
     std::array<char, 16> mode{};
     std::snprintf(mode.data(), mode.size(), "%o", info.mode);
     return std::to_string(info.size) + " bytes, mode " + mode.data() + ", owner " + std::to_string(info.uid) + ":" +
-           std::to_string(info.gid) + ", mtime " + utc(static_cast<std::uint64_t>(info.mtime_ns)) + ", changed " +
-           utc(static_cast<std::uint64_t>(info.ctime_ns));
+           std::to_string(info.gid) + ", mtime " + utc_text(static_cast<std::uint64_t>(info.mtime_ns)) + ", changed " +
+           utc_text(static_cast<std::uint64_t>(info.ctime_ns));
 }
 
 }  // namespace
@@ -212,7 +204,7 @@ Salvage::Kept Salvage::begin_batch() {
     if (!state) return trouble("open", "", state.error());
     auto kept = make_and_open(state->get(), std::string(kKeptName));
     if (!kept) return trouble("make", "", kept.error());
-    std::string now = utc(wall_clock_ns());
+    std::string now = utc_text(wall_clock_ns());
     std::replace(now.begin(), now.end(), ':', '.');  // as a name that is easy to type
     for (int n = 1; n <= kMostBatchNames; ++n) {
         const std::string name = n == 1 ? now : now + "-" + std::to_string(n);
@@ -258,7 +250,7 @@ Salvage::Kept Salvage::report(const std::string& path, const FileInfo& info, con
         if (!opened) return trouble("make", "", opened.error());
         kept_ = std::move(*opened);
     }
-    const std::string line = utc(wall_clock_ns()) + "  " + why + "  " + printable(path) + "  " +
+    const std::string line = utc_text(wall_clock_ns()) + "  " + why + "  " + printable(path) + "  " +
                              (kept ? "kept in " + batch_name_ + "/" + printable(path) : "nothing to keep but this") +
                              "  (" + describe(info) + ")";
     const auto file = open_at(kept_.get(), kKeptReportName, O_RDWR | O_CREAT, 0600);

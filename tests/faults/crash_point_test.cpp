@@ -57,15 +57,7 @@ class CrashPoints {
 
   private:
     bool run_until_killed(const std::string& call, std::size_t n) {
-        Words command{"strace",
-                      "-f",
-                      "-qq",
-                      "-o",
-                      "/dev/null",
-                      "-e",
-                      "trace=" + call,
-                      "-e",
-                      "inject=" + call + ":signal=SIGKILL:when=" + std::to_string(n)};
+        Words command = tampering_with(call, "signal=SIGKILL:when=" + std::to_string(n));
         const Words daemon = of_master_ ? cluster_.master_command() : cluster_.slave_command();
         command.insert(command.end(), daemon.begin(), daemon.end());
         if (of_master_) {

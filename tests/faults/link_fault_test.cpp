@@ -61,9 +61,7 @@ TEST_CASE("a slave whose disk takes longer to sync than a silent link is given k
     }
     Cluster cluster({.start = false});
     // The first sync of the replica by each of its threads: at the end of the resync it is the one that holds the link.
-    Words slow{"strace",       "-f",        "-qq",
-               "-o",           "/dev/null", "-e",
-               "trace=syncfs", "-e",        "inject=syncfs:delay_enter=14000000:when=1"};
+    Words slow = tampering_with("syncfs", "delay_enter=14000000:when=1");
     const Words daemon = cluster.slave_command();
     slow.insert(slow.end(), daemon.begin(), daemon.end());
     cluster.start_slave_with(slow);

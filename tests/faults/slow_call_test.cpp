@@ -23,15 +23,7 @@ constexpr auto kSlowUs = "120000000";
 
 // Holds up the calls named `call` from the `first`-th on.
 Words slowing(const std::string& call, int first) {
-    return {"strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=" + call,
-            "-e",
-            "inject=" + call + ":delay_enter=" + kSlowUs + ":when=" + std::to_string(first) + "+"};
+    return tampering_with(call, std::string("delay_enter=") + kSlowUs + ":when=" + std::to_string(first) + "+");
 }
 
 pid_t tracer_of(pid_t process) {

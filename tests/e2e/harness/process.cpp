@@ -189,6 +189,10 @@ std::string program(const std::string& name) {
     return bin != nullptr ? std::string(bin) + "/" + name : name;
 }
 
+Words tampering_with(const std::string& call, const std::string& inject) {
+    return {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":" + inject};
+}
+
 bool have_tool(const std::string& name) {
     return run({"sh", "-c", "command -v \"$1\" >/dev/null", "sh", name}).status == 0;
 }

@@ -48,6 +48,9 @@ Ran run(const Words& command, const std::string& directory = "",
 // The path of one of our programs: in TDFS_PROGRAMS, else in TDFS_BIN.
 std::string program(const std::string& name);
 
+// strace with `inject` done to the system call `call` (strace -e inject=), of a command that is appended or of "-p", a process.
+Words tampering_with(const std::string& call, const std::string& inject);
+
 // True if the tool is installed.
 bool have_tool(const std::string& name);
 
