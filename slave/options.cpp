@@ -70,7 +70,7 @@ std::optional<KeepLimits> parse_divergent_limit(const std::string& text) {
     if (colon == std::string::npos) return limits;
     const std::string count = text.substr(colon + 1);
     const auto parsed = std::from_chars(count.data(), count.data() + count.size(), limits.objects);
-    if (!is_number(count) || parsed.ec != std::errc()) return std::nullopt;
+    if (!is_number(count) || parsed.ec != std::errc() || limits.objects == 0) return std::nullopt;
     return limits;
 }
 

@@ -250,7 +250,8 @@ Salvage::Kept Salvage::report(const std::string& path, const FileInfo& info, con
         if (!opened) return trouble("make", "", opened.error());
         kept_ = std::move(*opened);
     }
-    const std::string line = utc_text(wall_clock_ns()) + "  " + why + "  " + printable(path) + "  " +
+    const std::string line = utc_text(wall_clock_ns()) + "  " + why + "  " + (path.empty() ? "." : printable(path)) +
+                             "  " +
                              (kept ? "kept in " + batch_name_ + "/" + printable(path) : "nothing to keep but this") +
                              "  (" + describe(info) + ")";
     const auto file = open_at(kept_.get(), kKeptReportName, O_RDWR | O_CREAT, 0600);

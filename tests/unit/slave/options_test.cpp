@@ -35,9 +35,26 @@ TEST_CASE("a slave needs only its directory") {
 }
 
 TEST_CASE("all options of a slave are taken over") {
-    const auto parsed =
-        parse({"-m", "dir", "-l", "10.0.0.1:99", "-n", "-f", "--adopt", "--state-dir", "s", "--spool-limit", "2M",
-               "--keep-spool=1G", "--segment-bytes", "4096", "--log-file", "l", "--log-level", "debug"});
+    const auto parsed = parse({"-m",
+                               "dir",
+                               "-l",
+                               "10.0.0.1:99",
+                               "-n",
+                               "-f",
+                               "--adopt",
+                               "--state-dir",
+                               "s",
+                               "--spool-limit",
+                               "2M",
+                               "--keep-spool=1G",
+                               "--divergent-limit",
+                               "500M:7",
+                               "--segment-bytes",
+                               "4096",
+                               "--log-file",
+                               "l",
+                               "--log-level",
+                               "debug"});
     const auto* options = std::get_if<SlaveOptions>(&parsed);
     REQUIRE(options != nullptr);
     CHECK(options->address == "10.0.0.1");
@@ -48,6 +65,8 @@ TEST_CASE("all options of a slave are taken over") {
     CHECK(options->state_dir == "s");
     CHECK(options->spool_limit_bytes == 2 << 20);
     CHECK(options->keep_spool_bytes == 1 << 30);
+    CHECK(options->divergent.bytes == 500 << 20);
+    CHECK(options->divergent.objects == 7);
     CHECK(options->segment_bytes == 4096);
     CHECK(options->log_file == "l");
     CHECK(options->log_level == "debug");
@@ -66,6 +85,10 @@ TEST_CASE("a wrong command line ends in one line of advice") {
         {"-m", "d", "--spool-limit", "much"},
         {"-m", "d", "--spool-limit", "1"},
         {"-m", "d", "--log-level", "loud"},
+        {"-m", "d", "--divergent-limit", "much"},
+        {"-m", "d", "--divergent-limit", "1G:"},
+        {"-m", "d", "--divergent-limit", "1G:0"},
+        {"-m", "d", "--divergent-limit", "1G:99999999999999999999"},
     };
     for (const auto& arguments : wrong) {
         const auto parsed = parse(arguments);
