@@ -1,0 +1,160 @@
+// What a replica does after it has lost something: power, state, a part of its spool, a resync half way.
+#include "tests/unit/slave/replica_world.hpp"
+
+using namespace tdfs;
+using namespace tdfs::test;
+
+TEST_CASE("after a power loss a resync is needed, whatever happens before it") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    w.wait_applied();
+    w.kill();
+    w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kDamaged);
+    CHECK_THAT(w.replica->ack().error, Catch::Matchers::ContainsSubstring("clean stop"));
+    CHECK(w.replica->ack().received == Lsn(0));
+    CHECK_FALSE(w.replica->resume(w.hello, {{kEpoch, w.replica->spool().tail()}}).has_value());
+    SECTION("at once") {}
+    SECTION("after a kill") {
+        w.kill();
+        w.start();
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+    }
+    SECTION("after a stop") {
+        w.stop();
+        w.start();
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+    }
+    w.resync();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+    CHECK(tree_differences(w.want, w.root) == "");
+}
+
+TEST_CASE("after a power loss a replica tells up to where it is whole, until a resync is through") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    w.wait_applied();
+    w.stop();  // what was applied is durable
+    w.start();
+    const auto whole = w.replica->ack().applied;
+    REQUIRE(whole > Lsn(kStart));
+    w.receive(file_at("b"));
+    w.wait_applied();
+    w.lose_power("an earlier boot");
+    const auto told = [&] {
+        const auto welcome = w.welcome();
+        return welcome.state == ReplicaState::kDamaged && welcome.durable == whole && welcome.epoch == kEpoch;
+    };
+    w.start();
+    CHECK(told());
+    SECTION("after another power loss") {
+        w.lose_power("another boot");
+        w.start();
+        CHECK(told());
+    }
+    SECTION("after a resync that was cut off, and a power loss") {
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        CHECK_FALSE(w.replica->status().resync_full);
+        CHECK(told());
+        w.lose_power("another boot");
+        w.start();
+        CHECK(told());
+    }
+    SECTION("until all contents have to be compared anyway") {
+        w.replica->start_resync(w.hello, {"test", true, Lsn(kStart)}).reset();
+        CHECK(w.welcome().durable == Lsn());
+        w.kill();
+        w.start();
+        CHECK(w.welcome().durable == Lsn());
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+    }
+    w.resync();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+    w.kill();
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+}
+
+TEST_CASE("after a power loss on either side contents are compared, whatever sizes and times say") {
+    World w;
+    w.resync();
+    CHECK_FALSE(w.replica->status().resync_full);
+    const auto mtime = stat_at(w.root_fd.get(), "old").value().mtime_ns;
+    put(w.root + "/old", "from befora");
+    REQUIRE(set_mtime_at(w.root_fd.get(), "old", mtime));
+    SECTION("here") {
+        w.kill();
+        w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+        w.start();
+        w.replica->start_resync(w.hello, {"the journal does not say what changed", true, Lsn(kStart)}).reset();
+    }
+    SECTION("at the master") { w.hello.history.push_back({Epoch(0x2222), Lsn(kStart)}); }
+    SECTION("at the master, with the resync cut off and the slave killed") {
+        w.hello.history.push_back({Epoch(0x2222), Lsn(kStart)});
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        w.kill();
+        w.start();
+    }
+    w.resync();
+    CHECK(w.replica->status().resync_full);
+    CHECK(tree_differences(w.want, w.root) == "");
+    w.resync();
+    CHECK_FALSE(w.replica->status().resync_full);
+}
+
+TEST_CASE("a resync that was cut off is not forgotten") {
+    World w;
+    w.resync();
+    auto sink = w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)});
+    CHECK(w.replica->ack().state == ReplicaState::kResyncing);
+    CHECK_FALSE(w.replica->receive(frame_of(file_at("f"), Lsn(kStart))).has_value());
+    sink.reset();
+    CHECK(w.welcome().state == ReplicaState::kResyncing);
+    SECTION("kill") { w.kill(); }
+    SECTION("stop") { w.stop(); }
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kResyncing);
+    w.resync();
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+}
+
+TEST_CASE("a resync leaves nothing on the stage") {
+    World w;
+    w.resync();
+    w.receive(file_at(".tdfs/stage/1"));
+    w.wait_applied();
+    w.resync();
+    CHECK_FALSE(exists(w.root + "/.tdfs/stage/1"));
+    CHECK(exists(w.root + "/.tdfs/stage"));
+}
+
+TEST_CASE("a lost or wrong applied position needs a resync") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    w.wait_applied();
+    w.stop();
+    SECTION("lost") { REQUIRE(::unlink((w.root + "/.tdfs/applied").c_str()) == 0); }
+    SECTION("overwritten") { put(w.root + "/.tdfs/applied", std::string(4096, 'x')); }
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kDamaged);
+}
+
+TEST_CASE("a damaged spool is told, takes nothing more, and is mended by a resync") {
+    World w;
+    w.resync();
+    need(w.replica->receive(frames_of({Bytes(10, std::byte{0x7f})}, w.replica->spool().tail())));
+    wait_until([&] { return w.replica->ack().state == ReplicaState::kDamaged; });
+    CHECK(w.welcome().state == ReplicaState::kDamaged);
+    const auto tail = w.replica->spool().tail();
+    need(w.replica->receive(frame_of(file_at("late"), tail)));  // on its way already
+    CHECK(w.replica->spool().tail() == tail);
+    w.resync();
+    CHECK(w.replica->ack().state == ReplicaState::kStreaming);
+    w.receive(file_at("f"));
+    w.wait_applied();
+    CHECK(exists(w.root + "/f"));
+}
