@@ -1,20 +1,19 @@
 // A directory of its own for one test, which is gone afterwards whatever happens.
 #pragma once
 
-#include <sys/types.h>
-
+#include <memory>
 #include <string>
+
+#include "tests/support/janitor.hpp"
 
 namespace tdfs::e2e {
 
-// Below TDFS_TEST_DIR, or /var/tmp. A helper process waits for the end of this object or of the whole test program
-// (also by a signal), then kills daemons that were left over, unmounts what is mounted below and removes everything.
+// Below TDFS_TEST_DIR, or /var/tmp. Daemons that are left over in it and mounts go too (Janitor).
 //
 // Owned by the test; not thread-safe.
 class Scratch {
   public:
-    Scratch();  // throws std::runtime_error
-    ~Scratch();
+    Scratch();  // throws std::system_error
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
 
@@ -24,8 +23,7 @@ class Scratch {
 
   private:
     std::string path_;
-    int alive_ = -1;  // the helper reads the other end: end of file is the sign to clean up
-    pid_t janitor_ = -1;
+    std::unique_ptr<test::Janitor> janitor_;
 };
 
 }  // namespace tdfs::e2e

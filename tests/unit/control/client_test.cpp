@@ -1,6 +1,8 @@
 // Finding a daemon, and saying why there is none.
 #include "common/control/client.hpp"
 
+#include <filesystem>
+
 #include "common/daemon/guards.hpp"
 #include "tests/unit/control/fake_daemon.hpp"
 

@@ -1,8 +1,11 @@
 // A directory with a control server that answers like a daemon, and raw connections to it.
 #pragma once
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>

@@ -1,7 +1,9 @@
 // The control server: whatever clients do, it answers, stays bounded and ends when told.
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <list>
 
 #include "tests/unit/control/fake_daemon.hpp"

@@ -1,9 +1,11 @@
 // tdfsctl as a program: what it prints and how it ends.
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "common/control/status.hpp"
 #include "tests/unit/control/fake_daemon.hpp"

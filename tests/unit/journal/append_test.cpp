@@ -1,4 +1,9 @@
 // A spool: frames appended as they came.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "tests/unit/journal/support.hpp"
 
 namespace tdfs::test {

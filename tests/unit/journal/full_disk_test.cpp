@@ -1,7 +1,9 @@
 // A full disk is an answer, not an accident.
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <thread>
 

@@ -1,4 +1,8 @@
 // What becomes of reservations that a killed process left open.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
 #include <map>
 
 #include "tests/unit/journal/support.hpp"

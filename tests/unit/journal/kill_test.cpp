@@ -1,5 +1,6 @@
 // Processes killed at random moments, and what the next one finds.
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
 #include <map>

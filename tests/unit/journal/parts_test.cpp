@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "common/journal/commit_order.hpp"

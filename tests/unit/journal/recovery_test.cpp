@@ -1,4 +1,6 @@
 // Opening what a kill, a power loss or a stranger left.
+#include <filesystem>
+
 #include "tests/unit/journal/support.hpp"
 
 namespace tdfs::test {

@@ -1,4 +1,8 @@
 // Rolling over, looking in, dropping, beginning anew.
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "tests/unit/journal/support.hpp"
 
 namespace tdfs::test {

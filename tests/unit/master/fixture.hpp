@@ -1,6 +1,8 @@
 // A FileSystem over a temporary directory, without FUSE, and a way to replay its journal.
 #pragma once
 
+#include <fcntl.h>
+
 #include <memory>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 // Reading, writing, and where a sparse file has data.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <tuple>

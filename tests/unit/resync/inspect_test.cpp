@@ -1,8 +1,10 @@
 // An inspection between two directories that rest: what it names, what it heals, what it leaves alone.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <fstream>

@@ -1,6 +1,7 @@
 // Programs go on changing the tree while it is resynced: in the end the trees are equal in all respects.
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include "proto/path.hpp"

@@ -426,9 +426,9 @@ TEST_CASE("a foreign change is an error until it is gone") {
 TEST_CASE("what the file system cannot allocate is done by hand", "[tmpfs]") {
     // tmpfs knows no FALLOC_FL_ZERO_RANGE.
     if (::access("/dev/shm", W_OK) != 0) return;
-    ::setenv("TDFS_TEST_DIR", "/dev/shm", 1);
+    ::setenv("TMPDIR", "/dev/shm", 1);
     Pair p;
-    ::unsetenv("TDFS_TEST_DIR");
+    ::unsetenv("TMPDIR");
     p.apply(file_at("f"));
     p.apply(write_at("f", std::string(10'000, 'x')));
     FallocateRecord zero;

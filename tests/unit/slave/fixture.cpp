@@ -22,22 +22,6 @@ constexpr std::uint64_t kFrameBytes = 100;
 
 }  // namespace
 
-TempDir::TempDir() {
-    const char* below = std::getenv("TDFS_TEST_DIR");
-    path_ = std::string(below != nullptr ? below : "/tmp") + "/tdfs-slave-XXXXXX";
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp " + path_ + ": " + Errno::last().text());
-}
-
-TempDir::~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-}
-
-std::string TempDir::dir(const std::string& name) const {
-    make_dir(path_ + "/" + name);
-    return path_ + "/" + name;
-}
-
 OwnFd open_dir(const std::string& path) {
     OwnFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     REQUIRE(fd);

@@ -14,23 +14,9 @@
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace tdfs::test {
-
-// Below TDFS_TEST_DIR, or /tmp; removed whatever happens in the test.
-class TempDir {
-  public:
-    TempDir();
-    ~TempDir();
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    [[nodiscard]] const std::string& path() const { return path_; }
-    [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-    [[nodiscard]] std::string dir(const std::string& name) const;  // a new directory in it
-
-  private:
-    std::string path_;
-};
 
 OwnFd open_dir(const std::string& path);
 

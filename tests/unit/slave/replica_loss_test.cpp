@@ -1,4 +1,6 @@
 // What a replica does after it has lost something: power, state, a part of its spool, a resync half way.
+#include <unistd.h>
+
 #include "tests/unit/slave/replica_world.hpp"
 
 using namespace tdfs;

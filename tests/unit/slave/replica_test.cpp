@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "tests/unit/slave/replica_world.hpp"
 
 using namespace tdfs;

@@ -1,5 +1,7 @@
 #include "tests/unit/stream/fixture.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>

@@ -16,28 +16,15 @@
 #include <string>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
 using tdfs::test::compare_trees;
 using tdfs::test::CompareOptions;
+using tdfs::test::TempDir;
 using tdfs::test::tree_differences;
 
 namespace {
-
-struct TempDir {
-    fs::path path;
-    TempDir() {
-        std::string name = fs::temp_directory_path() / "tdfs-compare-XXXXXX";
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    ~TempDir() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-};
 
 void write(const fs::path& p, const std::string& content) { std::ofstream(p, std::ios::binary) << content; }
 
@@ -74,14 +61,14 @@ void build(const fs::path& root) {
 
 TEST_CASE("equal trees have no differences, whatever .tdfs holds in the roots") {
     const TempDir a, b;
-    build(a.path);
-    build(b.path);
-    fs::create_directory(b.path / ".tdfs");
-    set_mtime(b.path, 1000, 5);
-    CHECK(tree_differences(a.path, b.path) == "");
+    build(a.path());
+    build(b.path());
+    fs::create_directory(b.path() / ".tdfs");
+    set_mtime(b.path(), 1000, 5);
+    CHECK(tree_differences(a.path(), b.path()) == "");
     CompareOptions all;
     all.skip_state = false;
-    CHECK(compare_trees(a.path, b.path, all).size() == 1);
+    CHECK(compare_trees(a.path(), b.path(), all).size() == 1);
 }
 
 TEST_CASE("each kind of difference is noticed") {
@@ -135,36 +122,36 @@ TEST_CASE("each kind of difference is noticed") {
     for (const auto& [what, change] : changes) {
         INFO(what);
         const TempDir a, b;
-        build(a.path);
-        build(b.path);
-        change.first(b.path);
-        CHECK_THAT(tree_differences(a.path, b.path), Catch::Matchers::ContainsSubstring(change.second));
+        build(a.path());
+        build(b.path());
+        change.first(b.path());
+        CHECK_THAT(tree_differences(a.path(), b.path()), Catch::Matchers::ContainsSubstring(change.second));
     }
 }
 
 TEST_CASE("owners and device numbers are compared") {
     if (::geteuid() != 0) return;  // only root may make them
     const TempDir a, b;
-    build(a.path);
-    build(b.path);
-    REQUIRE(::chown((b.path / "twin").c_str(), 7, 8) == 0);
-    REQUIRE(::lchown((b.path / "symlink").c_str(), 9, 0) == 0);
-    const auto found = tree_differences(a.path, b.path);
+    build(a.path());
+    build(b.path());
+    REQUIRE(::chown((b.path() / "twin").c_str(), 7, 8) == 0);
+    REQUIRE(::lchown((b.path() / "symlink").c_str(), 9, 0) == 0);
+    const auto found = tree_differences(a.path(), b.path());
     CHECK_THAT(found, Catch::Matchers::ContainsSubstring("twin: uid 0 != 7"));
     CHECK_THAT(found, Catch::Matchers::ContainsSubstring("twin: gid 0 != 8"));
     CHECK_THAT(found, Catch::Matchers::ContainsSubstring("symlink: uid 0 != 9"));
     CompareOptions no_owners;
     no_owners.owners = false;
-    CHECK(tree_differences(a.path, b.path, no_owners) == "");
-    if (::mknod((a.path / "dev").c_str(), S_IFCHR | 0600, ::makedev(1, 3)) != 0) return;
-    REQUIRE(::mknod((b.path / "dev").c_str(), S_IFCHR | 0600, ::makedev(1, 5)) == 0);
-    CHECK_THAT(tree_differences(a.path, b.path), Catch::Matchers::ContainsSubstring("dev: device 1:3 != 1:5"));
+    CHECK(tree_differences(a.path(), b.path(), no_owners) == "");
+    if (::mknod((a.path() / "dev").c_str(), S_IFCHR | 0600, ::makedev(1, 3)) != 0) return;
+    REQUIRE(::mknod((b.path() / "dev").c_str(), S_IFCHR | 0600, ::makedev(1, 5)) == 0);
+    CHECK_THAT(tree_differences(a.path(), b.path()), Catch::Matchers::ContainsSubstring("dev: device 1:3 != 1:5"));
 }
 
 TEST_CASE("the list of differences ends at its limit") {
     const TempDir a, b;
-    for (int i = 0; i < 50; ++i) write(a.path / std::to_string(i), "");
+    for (int i = 0; i < 50; ++i) write(a.path() / std::to_string(i), "");
     CompareOptions few;
     few.limit = 7;
-    CHECK(compare_trees(a.path, b.path, few).size() == 7);
+    CHECK(compare_trees(a.path(), b.path(), few).size() == 7);
 }
