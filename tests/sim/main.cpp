@@ -22,6 +22,7 @@
 #include "tests/sim/cluster.hpp"
 #include "tests/sim/mutations.hpp"
 #include "tests/sim/tree_read.hpp"
+#include "tests/support/janitor.hpp"
 
 namespace tdfs::sim {
 namespace {
@@ -158,6 +159,7 @@ int run(Options options) {
         std::fprintf(stderr, "sim: %s: %s (--dir names another place)\n", base.c_str(), std::strerror(errno));
         return 2;
     }
+    const test::Janitor janitor(base);
     if (!options.settings.verbose) spdlog::set_default_logger(spdlog::null_logger_st("sim"));
     const auto begin = std::chrono::steady_clock::now();
     std::uint64_t failures = 0, done = 0;
@@ -169,7 +171,6 @@ int run(Options options) {
         if (!trace || !repeats) ++failures;
         std::fflush(stdout);
     }
-    ::rmdir(base.c_str());
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     std::printf("%llu seeds up to %llu, %llu failed, %.1f s\n", static_cast<unsigned long long>(done),
                 static_cast<unsigned long long>(options.settings.seed - 1), static_cast<unsigned long long>(failures),
