@@ -157,7 +157,7 @@ TEST_CASE("a meeting with the replay that comes too late is arranged anew") {
     bench.gate.to_miss = 3;
     const auto seen = bench.inspect(repair());
     CHECK(bench.gate.to_miss == 0);
-    CHECK(seen->all.size() == 3);
+    for (const char* name : {"a", "b", "c"}) CHECK(seen->all.count(name) == 1);  // the root's time may differ too
     CHECK(seen->healed >= 3);
     CHECK(seen->end->error.empty());
     CHECK(bench.inspect(full())->all.empty());
