@@ -191,15 +191,24 @@ SysResult<void> FileSystem::find_name(Node* node) {
     return fail(ESTALE);
 }
 
-// Runs `change` with the object locked, and once more after a search where it needs a name that is not known (EAGAIN).
+// Runs `change` with the object locked, and once more after a search where it needs a name that is not known (EAGAIN), or where
+// the disk is full (ENOSPC) of history that is kept for times which are not settled yet: a writer can be faster than the settler.
 template <class Change>
 auto FileSystem::with_object(Node* node, Change&& change) {
     for (int tries = 0;; ++tries) {
+        Errno error(0);
         {
             OpLock lock(locks_);
             lock.change_object(node->id.ino);
             auto result = change();
-            if (result || result.error() != Errno(EAGAIN) || tries > 3) return result;
+            if (result || tries > 3) return result;
+            error = result.error();
+            const bool may_pass = error == Errno(EAGAIN) || (error == Errno(ENOSPC) && tries == 0);
+            if (!may_pass) return result;
+        }
+        if (error == Errno(ENOSPC)) {
+            settler_.settle_all();
+            continue;
         }
         if (const auto found = find_name(node); !found && tries > 2) return decltype(change())(fail(found.error()));
     }

@@ -17,7 +17,9 @@ namespace {
 // Operations that (may) give space back, and fsync, must work on a full disk for longer than others.
 Room room_for(const Record& r) {
     if (const auto* a = std::get_if<AttributesRecord>(&r)) {
-        return (a->valid & AttributesRecord::kSize) != 0 ? Room::kGivesBack : Room::kOrdinary;
+        // A settled time lets go of the history since the change.
+        const auto gives_back = AttributesRecord::kSize | AttributesRecord::kSettled;
+        return (a->valid & gives_back) != 0 ? Room::kGivesBack : Room::kOrdinary;
     }
     if (const auto* f = std::get_if<FallocateRecord>(&r)) {
         return (f->mode & FALLOC_FL_PUNCH_HOLE) != 0 ? Room::kGivesBack : Room::kOrdinary;

@@ -41,8 +41,10 @@ WriteOut::WriteOut(std::chrono::milliseconds interval, FileSystem& fs)
 WriteOut::~WriteOut() { stop(); }
 
 Result<void, std::string> WriteOut::start(const std::string& mountpoint) {
-    const OwnFd point(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
-    const auto mount = point ? mount_of(point.get()) : std::nullopt;
+    const auto mount = [&]() -> std::optional<Mount> {  // let go at once: who holds it cannot unmount
+        const OwnFd point(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
+        return point ? mount_of(point.get()) : std::nullopt;
+    }();
     if (!mount || mount->type != kTdfsType) return Unexpected(mountpoint + " is not mounted any more");
     std::unique_lock lock(mutex_);
     state_ = State::kStarting;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/support/small_disk.hpp"
 #include "tests/unit/master/fixture.hpp"
 
 using namespace tdfs;
@@ -189,6 +190,28 @@ TEST_CASE("a file that is written all the time does not keep the journal for eve
     }
     m.fs->close(std::move(f));
     m.settler->stop();
+}
+
+TEST_CASE(
+    "a writer that is faster than times are settled fills the disk with history, which goes, and is not refused") {
+    test::SmallDisk disk("64M");
+    if (!disk.mounted()) return;
+    Master m(false, {.segment_bytes = 8 << 20}, disk.fd());  // nobody settles by himself here
+    m.mutator->on_full([&] {
+        m.settler->forget_settled();
+        const Lsn oldest = m.journal->oldest();
+        const auto segment = m.journal->view(oldest);
+        if (!segment || oldest + segment->bytes > m.settler->settled_lsn()) return false;
+        return m.journal->drop_before(oldest + segment->bytes) && m.journal->oldest() != oldest;
+    });
+    auto file = m.must_create(m.root(), "f");
+    const std::string text(1 << 20, 'x');
+    for (int i = 0; i < 200; ++i) {
+        CAPTURE(i);
+        REQUIRE(m.fs->write(*file, bytes(text), 0, {}));
+    }
+    CHECK(m.journal->oldest() > Lsn(100 << 20));
+    m.fs->close(std::move(file));
 }
 
 TEST_CASE("a file made by O_TMPFILE comes whole when it gets a name") {

@@ -11,10 +11,10 @@
 
 namespace tdfs::test {
 
-Master::Master(bool compress) {
+Master::Master(bool compress, const JournalOptions& options, int journal_dir) {
     ::umask(0);
     REQUIRE(::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0);
-    auto opened = Journal::open(state.fd(), {}, Lsn(0), true, {});
+    auto opened = Journal::open(journal_dir < 0 ? state.fd() : journal_dir, options, Lsn(0), true, {});
     REQUIRE(opened);
     journal = std::move(*opened);
     nodes = std::make_unique<NodeTable>(backing.fd(), stat_fd(backing.fd()).value(), 64);

@@ -14,7 +14,8 @@
 namespace tdfs::test {
 
 struct Master {
-    explicit Master(bool compress = false);
+    // `journal_dir`: a descriptor; -1: a directory of its own.
+    explicit Master(bool compress = false, const JournalOptions& options = {}, int journal_dir = -1);
 
     // Every record so far, as text, without the settled times (which come when they come).
     [[nodiscard]] std::vector<std::string> records() const;

@@ -1,5 +1,7 @@
 // Each record exactly once, whatever moment the process is killed at.
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -199,5 +201,9 @@ TEST_CASE("a storm with kills at random steps makes the tree the master has") {
     }
     CHECK(kills > 0);
     CompareOptions options;
+    // What is allocated and not written is a hole to tmpfs, until it is allocated once more: then it counts as written.
+    struct statfs disk {};
+    REQUIRE(::statfs(s.root.c_str(), &disk) == 0);
+    options.holes = disk.f_type != TMPFS_MAGIC;
     CHECK(tree_differences(s.want, s.root, options) == "");
 }
