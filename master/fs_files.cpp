@@ -302,14 +302,17 @@ SysResult<std::size_t> FileSystem::copy_range(OpenFile& from, std::uint64_t from
         const auto killed = kill_privileges(node, to.fd.get(), std::optional<std::string>(*path), *kill_suidgid);
         if (!killed) return fail(killed.error());
     }
-    if (kernel_caches_writes()) {
-        // The source's end may still be in the kernel, which then copies by reading and writing.
-        const auto source = stat_fd(from.fd.get());
-        if (!source) return fail(source.error());
-        if (from_offset >= source->size || length > source->size - from_offset) return fail(EOPNOTSUPP);
-    }
+    const auto source = stat_fd(from.fd.get());
+    if (!source) return fail(source.error());
+    const std::uint64_t available = source->size - std::min(source->size, from_offset);
+    // The source's end may still be in the kernel, which then copies by reading and writing.
+    if (kernel_caches_writes() && length > available) return fail(EOPNOTSUPP);
+    // What the copy itself puts behind the end of its own file is not copied again, also when it is carried out once more after
+    // a crash.
+    length = std::min({length, available, kMaxCopyBytes});
+    if (length == 0) return 0;
     settler_.before_late_change(node, to.fd.get());
-    CopyRangeRecord r{node->id, *from_path, *path, from_offset, to_offset, std::min(length, kMaxCopyBytes)};
+    CopyRangeRecord r{node->id, *from_path, *path, from_offset, to_offset, length};
     auto pending = mutator_.begin(r, node->id.ino, from.node->id.ino);
     if (!pending) return fail(pending.error());
     const auto copied = effects::copy_range(from.fd.get(), to.fd.get(), r);

@@ -163,6 +163,18 @@ TEST_CASE("a change of content that fails may have changed the time, which arriv
     m.fs->close(std::move(source));
 }
 
+TEST_CASE("a copy within a file ends where the file ended before it") {
+    Master m;
+    auto f = m.must_create(m.root(), "f");
+    CHECK(m.fs->write(*f, bytes("0123456789"), 0, {}));
+    CHECK(m.fs->copy_range(*f, 4, *f, 20, 2000, nullptr).value() == 6);
+    CHECK(m.fs->copy_range(*f, 26, *f, 40, 2000, nullptr).value() == 0);
+    CHECK(m.records().back() == "copy f offset 4 -> f offset 20 bytes 6");
+    m.fs->close(std::move(f));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
 TEST_CASE("a write that fails takes no more of the journal than was reserved for it, also when it is compressed") {
     Master m(true);
     const std::string name(200, 'n');  // compressed with the data, the record is shorter than without
