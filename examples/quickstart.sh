@@ -17,7 +17,7 @@ fail() {
 ((EUID == 0)) || fail "run as root: it installs packages and mounts a file system"
 [[ -c /dev/fuse ]] || fail "no /dev/fuse here: the kernel has no FUSE, or this container may not use it"
 
-say "Building in build/release"
+say "Building in build/release (the first time takes some minutes)"
 scripts/deps.sh
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -46,4 +46,5 @@ run=()
 if [[ "$preset ${TDFS_PROGRAMS-}" == *tsan* && $(cat /proc/sys/vm/mmap_rnd_bits) -gt 28 ]]; then
     run=(setarch --addr-no-randomize)
 fi
-"${run[@]}" ctest --preset "$preset" -j 2 "${selection[@]}"
+# Most of them wait for daemons, disks and links more than they compute.
+"${run[@]}" ctest --preset "$preset" -j "$((2 * $(nproc)))" "${selection[@]}"
