@@ -3,13 +3,67 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "proto/path.hpp"
 
 namespace tdfs {
 
+static_assert(sizeof(Node) <= 112, "a million of them are usual");
+
+bool Links::contains(const Node* parent, std::string_view name) const {
+    const auto same = [&](const Link& link) { return link.parent == parent && link.name == name; };
+    return same(first_) || std::any_of(more_.begin(), more_.end(), same);
+}
+
+void Links::add(Node* parent, std::string_view name) {
+    if (empty()) {
+        first_ = {parent, std::string(name)};
+    } else {
+        more_.push_front({parent, std::string(name)});
+    }
+}
+
+Link Links::take_front() {
+    Link taken = std::exchange(first_, {});
+    if (!more_.empty()) {
+        first_ = std::move(more_.front());
+        more_.pop_front();
+    }
+    return taken;
+}
+
+bool Links::remove(const Node* parent, std::string_view name) {
+    if (first_.parent == parent && first_.name == name) {
+        take_front();
+        return true;
+    }
+    return more_.remove_if([&](const Link& link) { return link.parent == parent && link.name == name; }) != 0;
+}
+
+RecentDirectories::Fd RecentDirectories::find(const Node* node) {
+    const auto place = places_.find(node);
+    if (place == places_.end()) return nullptr;
+    order_.splice(order_.begin(), order_, place->second);
+    return order_.front().second;
+}
+
+void RecentDirectories::add(const Node* node, Fd fd) {
+    forget(node);
+    order_.emplace_front(node, std::move(fd));
+    places_[node] = order_.begin();
+    if (order_.size() > limit_) forget(order_.back().first);
+}
+
+void RecentDirectories::forget(const Node* node) {
+    const auto place = places_.find(node);
+    if (place == places_.end()) return;
+    order_.erase(place->second);
+    places_.erase(place);
+}
+
 NodeTable::NodeTable(int root, const FileInfo& root_info, std::size_t max_dir_fds)
-    : root_fd_(root), max_dir_fds_(max_dir_fds) {
+    : root_fd_(root), recent_(max_dir_fds) {
     root_.id = root_info.object;
     root_.is_dir = true;
     root_.lookups = 1;  // never dropped
@@ -94,16 +148,16 @@ void NodeTable::drop_if_unused(Node* node) {
         const auto found = by_ino_.find(node->id.ino);
         if (found != by_ino_.end() && found->second == node) by_ino_.erase(found);
         orphans_.erase(node);
-        if (node->dir_lru) dir_lru_.erase(*node->dir_lru);
+        if (node->is_dir) recent_.forget(node);
         // Every link pinned its parent. Only files have several, so the walk up follows the last one. That one's pin stays
         // until the others are through: it may be an ancestor of theirs, and must not go with them.
         Node* up = nullptr;
-        for (std::size_t i = 0; i < node->links.size(); ++i) {
+        while (!node->links.empty()) {
             if (up != nullptr) {
                 --up->pins;
                 drop_if_unused(up);
             }
-            up = node->links[i].parent;
+            up = node->links.take_front().parent;
         }
         if (up != nullptr) --up->pins;
         delete node;
@@ -115,15 +169,15 @@ void NodeTable::drop_if_unused(Node* node) {
 
 void NodeTable::opened(Node* node, int fd) {
     const std::lock_guard guard(mutex_);
-    node->open_fds.push_back(fd);
+    node->open_fds.push_front(fd);
     ++node->pins;
 }
 
 void NodeTable::closed(Node* node, int fd) {
     const std::lock_guard guard(mutex_);
-    const auto at = std::find(node->open_fds.begin(), node->open_fds.end(), fd);
-    TDFS_INVARIANT(at != node->open_fds.end(), "a file is closed once");
-    node->open_fds.erase(at);
+    std::size_t copies = 0;  // of a descriptor: one
+    node->open_fds.remove_if([&](int open) { return open == fd && ++copies != 0; });
+    TDFS_INVARIANT(copies == 1, "a file is closed once");
     --node->pins;
     drop_if_unused(node);
 }
@@ -137,28 +191,21 @@ Node* NodeTable::find_pinned(std::uint64_t ino) {
 }
 
 void NodeTable::link_locked(Node* node, Node* parent, std::string_view name) {
-    for (Link& link : node->links) {
-        if (link.parent == parent && link.name == name) return;
-    }
+    if (node->links.contains(parent, name)) return;
     if (node->is_dir &&
         !node->links.empty()) {  // a directory has one place: what is known is older than what was found
-        Node* old = node->links.front().parent;
-        node->links.clear();
+        Node* const old = node->links.take_front().parent;
         --old->pins;
         drop_if_unused(old);
     }
-    node->links.push_back({parent, std::string(name)});
+    node->links.add(parent, name);
     ++parent->pins;
 }
 
 void NodeTable::unlink_locked(Node* node, Node* parent, std::string_view name) {
-    for (auto link = node->links.begin(); link != node->links.end(); ++link) {
-        if (link->parent != parent || link->name != name) continue;
-        node->links.erase(link);
-        --parent->pins;
-        drop_if_unused(parent);
-        return;
-    }
+    if (!node->links.remove(parent, name)) return;
+    --parent->pins;
+    drop_if_unused(parent);
 }
 
 void NodeTable::add_link(Node* node, Node* parent, std::string_view name) {
@@ -259,8 +306,8 @@ SysResult<NodePlace> NodeTable::place(Node* node) {
         place.name = node->links.front().name;
         return place;
     }
-    if (node->dir_fd) {
-        place.dir = node->dir_fd;
+    if (auto fd = recent_.find(node)) {
+        place.dir = std::move(fd);
         return place;
     }
     if (node->open_fds.empty()) return fail(ENOENT);
@@ -275,48 +322,29 @@ SysResult<std::shared_ptr<const OwnFd>> NodeTable::directory(Node* node) {
 
 SysResult<std::shared_ptr<const OwnFd>> NodeTable::directory_locked(Node* node) {
     if (!node->is_dir) return fail(ENOTDIR);
-    if (node->dir_fd) {
-        if (node->dir_lru) dir_lru_.splice(dir_lru_.begin(), dir_lru_, *node->dir_lru);
-        return node->dir_fd;
-    }
     // Up to the nearest directory with a descriptor, then down again, a component at a time (paths may exceed PATH_MAX).
-    std::vector<Node*> missing;
-    Node* at = node;
-    while (at != &root_ && !at->dir_fd) {
-        if (at->links.empty()) {
-            if (at->open_fds.empty()) return fail(ENOENT);
-            break;
-        }
+    std::vector<const Node*> missing;
+    const Node* at = node;
+    RecentDirectories::Fd fd = recent_.find(at);
+    while (!fd && at != &root_ && !at->links.empty()) {
         missing.push_back(at);
         at = at->links.front().parent;
+        fd = recent_.find(at);
     }
-    std::shared_ptr<const OwnFd> fd = at->dir_fd;
     if (!fd) {
-        auto opened = at == &root_ ? open_at(root_fd_, "", O_PATH | O_DIRECTORY)
-                                   : open_at(at->open_fds.front(), "", O_PATH | O_DIRECTORY);
+        if (at != &root_ && at->open_fds.empty()) return fail(ENOENT);
+        auto opened = open_at(at == &root_ ? root_fd_ : at->open_fds.front(), "", O_PATH | O_DIRECTORY);
         if (!opened) return fail(opened.error());
         fd = std::make_shared<const OwnFd>(std::move(*opened));
-        remember_directory(at, fd);
+        recent_.add(at, fd);
     }
     for (auto next = missing.rbegin(); next != missing.rend(); ++next) {
         auto opened = open_at(fd->get(), (*next)->links.front().name, O_PATH | O_DIRECTORY);
         if (!opened) return fail(opened.error());
         fd = std::make_shared<const OwnFd>(std::move(*opened));
-        remember_directory(*next, fd);
+        recent_.add(*next, fd);
     }
     return fd;
-}
-
-void NodeTable::remember_directory(Node* node, std::shared_ptr<const OwnFd> fd) {
-    node->dir_fd = std::move(fd);
-    dir_lru_.push_front(node);
-    node->dir_lru = dir_lru_.begin();
-    if (dir_lru_.size() > max_dir_fds_) {
-        Node* oldest = dir_lru_.back();
-        dir_lru_.pop_back();
-        oldest->dir_lru.reset();
-        oldest->dir_fd.reset();
-    }
 }
 
 }  // namespace tdfs

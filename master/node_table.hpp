@@ -3,16 +3,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <forward_list>
 #include <limits>
 #include <list>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
-#include <vector>
+#include <utility>
 
 #include "common/os/fd.hpp"
 #include "common/os/file.hpp"
@@ -28,24 +28,36 @@ struct Link {
     std::string name;
 };
 
-// One object. Fields are guarded by the table's mutex unless said otherwise.
-struct Node {
-    ObjectId id;                // constant
-    bool is_dir = false;        // constant
-    bool is_regular = false;    // constant
-    bool is_tmpfile = false;    // constant; made by O_TMPFILE, never had a name
-    std::uint64_t lookups = 0;  // references the kernel holds
-    std::uint32_t pins = 0;     // children in the table, open files, the settler
-    std::vector<Link> links;    // directories: exactly one, the root none
-    std::vector<int> open_fds;  // one of each open file; reaches the object when it has no name any more
+// The names of a node, in no order. Nearly every node has one, which stands here without a place of its own in memory.
+class Links {
+  public:
+    [[nodiscard]] bool empty() const { return first_.parent == nullptr; }
+    [[nodiscard]] const Link& front() const { return first_; }
+    [[nodiscard]] bool contains(const Node* parent, std::string_view name) const;
+    void add(Node* parent, std::string_view name);
+    bool remove(const Node* parent, std::string_view name);  // false: not there
+    Link take_front();
 
-    // For directories, an O_PATH descriptor while it is among the recently used ones.
-    std::shared_ptr<const OwnFd> dir_fd;
-    std::optional<std::list<Node*>::iterator> dir_lru;
+  private:
+    Link first_;  // without a parent: there is none
+    std::forward_list<Link> more_;
+};
+
+// One object. Fields are guarded by the table's mutex unless said otherwise. A million of them are usual: at most 200 bytes
+// each, with all that the table has for it.
+struct Node {
+    ObjectId id;              // constant
+    bool is_dir = false;      // constant
+    bool is_regular = false;  // constant
+    bool is_tmpfile = false;  // constant; made by O_TMPFILE, never had a name
+    std::atomic<bool> in_settler{false};
+    std::uint32_t pins = 0;           // children in the table, open files, the settler
+    std::uint64_t lookups = 0;        // references the kernel holds
+    Links links;                      // directories: exactly one, the root none
+    std::forward_list<int> open_fds;  // one of each open file; reaches the object when it has no name any more
 
     // Modification times (settler.hpp). `touched_ns` is when the object last changed (monotonic), 0: settled.
     std::atomic<std::uint64_t> touched_ns{0};
-    std::atomic<bool> in_settler{false};
     // With --writeback, while the kernel's pages arrive: the time that the kernel gives the file. The backing file has the
     // time of their arrival until it is settled. kNotLate: it has the kernel's.
     static constexpr std::int64_t kNotLate = std::numeric_limits<std::int64_t>::min();
@@ -58,6 +70,22 @@ struct NodePlace {
     std::string name;
     int fd = -1;  // with no name: an open file's descriptor, kept open by the caller's lock on the object
     [[nodiscard]] bool named() const { return dir != nullptr; }
+};
+
+// O_PATH descriptors of the directories that were used last, at most `limit`. Not thread-safe; owned by the table.
+class RecentDirectories {
+  public:
+    using Fd = std::shared_ptr<const OwnFd>;
+    explicit RecentDirectories(std::size_t limit) : limit_(limit) {}
+    Fd find(const Node* node);  // nullptr: not there
+    void add(const Node* node, Fd fd);
+    void forget(const Node* node);
+
+  private:
+    using Order = std::list<std::pair<const Node*, Fd>>;  // front: most recently used
+    const std::size_t limit_;
+    Order order_;
+    std::unordered_map<const Node*, Order::iterator> places_;
 };
 
 // Invariants: a node lives while the kernel or a pin refers to it; its parents live as long; no descriptor is kept per
@@ -111,17 +139,15 @@ class NodeTable {
     void drop_if_unused(Node* node);
     SysResult<std::string> path_locked(const Node* node) const;
     SysResult<std::shared_ptr<const OwnFd>> directory_locked(Node* node);
-    void remember_directory(Node* node, std::shared_ptr<const OwnFd> fd);
 
     const int root_fd_;
-    const std::size_t max_dir_fds_;
     Node root_;
 
     mutable std::mutex mutex_;
     std::unordered_map<std::uint64_t, Node*> by_ino_;  // objects that have (or may have) a name
     std::unordered_set<Node*> orphans_;                // objects without one that something still refers to
     std::size_t count_ = 0;
-    std::list<Node*> dir_lru_;  // front: most recently used
+    RecentDirectories recent_;
 };
 
 }  // namespace tdfs
