@@ -132,6 +132,8 @@ class FileSystem {
     SysResult<void> read_directory(OpenDirectory& directory, std::uint64_t offset,
                                    const std::function<bool(const DirEntry&)>& visit);
     SysResult<Lsn> fsync_directory(OpenDirectory& directory);
+    // Whether an offset means the same in every stream of a directory, so that nobody has to keep one open between two reads.
+    [[nodiscard]] bool streams_have_no_state() const;
 
     // The kernel caches what is written (--writeback): it reads what it writes in part, appends by itself, and says times.
     // Before there are operations.

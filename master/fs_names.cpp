@@ -220,6 +220,7 @@ SysResult<void> FileSystem::rmdir(Node* parent, const char* name) {
         const RmdirRecord r{info->object, *path};
         auto pending = mutator_.begin(r, ino);
         if (!pending) return fail(pending.error());
+        nodes_.hold_directory(ino);
         if (::unlinkat((*dir)->get(), name, AT_REMOVEDIR) != 0) return fail_last();
         nodes_.remove_link(ino, parent, name, true);
         settler_.touched(parent, pending->lsn());
@@ -270,6 +271,7 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
         const RenameRecord r{info->object, replaced, *path, *new_path, exchange};
         auto pending = mutator_.begin(r, info->object.ino, replaced.ino);
         if (!pending) return fail(pending.error());
+        if (there && there->is_dir() && !exchange) nodes_.hold_directory(replaced.ino);
         if (carry_out() != 0) return fail_last();
         if (exchange) {
             nodes_.exchange_links(info->object.ino, parent, name, replaced.ino, new_parent, new_name);

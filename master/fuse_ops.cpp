@@ -56,6 +56,7 @@ void init(void* userdata, fuse_conn_info* conn) {
     want(FUSE_CAP_ASYNC_READ);
     want(FUSE_CAP_READDIRPLUS);
     want(FUSE_CAP_READDIRPLUS_AUTO);
+    self.features().opens_directories = self.file_system().streams_have_no_state() && want(FUSE_CAP_NO_OPENDIR_SUPPORT);
 #ifdef TDFS_FUSE_318
     self.features().kill_privileges = want(FUSE_CAP_HANDLE_KILLPRIV_V2);
 #endif

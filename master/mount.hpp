@@ -22,6 +22,8 @@ struct FuseFeatures {
     static const bool kTmpfile, kKillSuidgid, kStatx;  // what the library we were built with can do
     std::atomic<bool> kill_privileges = false;  // HANDLE_KILLPRIV_V2: no request for set-id bits before each write
     std::atomic<bool> acl = false;
+    // The kernel opens directories by itself and names them in each request; else each has an OpenDirectory.
+    std::atomic<bool> opens_directories = false;
     // --writeback: wished for until the session begins, then whether the kernel does it.
     std::atomic<bool> writeback = false;
     std::atomic<std::uint32_t> max_write = 0;

@@ -43,7 +43,10 @@ bool Links::remove(const Node* parent, std::string_view name) {
 
 RecentDirectories::Fd RecentDirectories::find(const Node* node) {
     const auto place = places_.find(node);
-    if (place == places_.end()) return nullptr;
+    if (place == places_.end()) {
+        const auto kept = kept_.find(node);
+        return kept == kept_.end() ? nullptr : kept->second;
+    }
     order_.splice(order_.begin(), order_, place->second);
     return order_.front().second;
 }
@@ -55,7 +58,16 @@ void RecentDirectories::add(const Node* node, Fd fd) {
     if (order_.size() > limit_) forget(order_.back().first);
 }
 
+void RecentDirectories::keep(const Node* node) {
+    const auto place = places_.find(node);
+    if (place == places_.end()) return;
+    kept_.emplace(node, std::move(place->second->second));
+    order_.erase(place->second);
+    places_.erase(place);
+}
+
 void RecentDirectories::forget(const Node* node) {
+    kept_.erase(node);
     const auto place = places_.find(node);
     if (place == places_.end()) return;
     order_.erase(place->second);
@@ -213,13 +225,21 @@ void NodeTable::add_link(Node* node, Node* parent, std::string_view name) {
     if (node != &root_) link_locked(node, parent, name);
 }
 
+void NodeTable::hold_directory(std::uint64_t ino) {
+    const std::lock_guard guard(mutex_);
+    const auto found = by_ino_.find(ino);
+    if (found != by_ino_.end()) static_cast<void>(directory_locked(found->second));
+}
+
 void NodeTable::remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone) {
     const std::lock_guard guard(mutex_);
     const auto found = by_ino_.find(ino);
     if (found == by_ino_.end()) return;
     Node* node = found->second;
     unlink_locked(node, parent, name);
-    if (gone) orphan(ino);
+    if (!gone) return;
+    recent_.keep(node);
+    orphan(ino);
 }
 
 void NodeTable::move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent,

@@ -72,13 +72,15 @@ struct NodePlace {
     [[nodiscard]] bool named() const { return dir != nullptr; }
 };
 
-// O_PATH descriptors of the directories that were used last, at most `limit`. Not thread-safe; owned by the table.
+// O_PATH descriptors of the directories that were used last, at most `limit`, and of those that were removed since. Not
+// thread-safe; owned by the table.
 class RecentDirectories {
   public:
     using Fd = std::shared_ptr<const OwnFd>;
     explicit RecentDirectories(std::size_t limit) : limit_(limit) {}
     Fd find(const Node* node);  // nullptr: not there
     void add(const Node* node, Fd fd);
+    void keep(const Node* node);  // until it is forgotten: the directory has no name any more
     void forget(const Node* node);
 
   private:
@@ -86,6 +88,7 @@ class RecentDirectories {
     const std::size_t limit_;
     Order order_;
     std::unordered_map<const Node*, Order::iterator> places_;
+    std::unordered_map<const Node*, Fd> kept_;
 };
 
 // Invariants: a node lives while the kernel or a pin refers to it; its parents live as long; no descriptor is kept per
@@ -118,6 +121,8 @@ class NodeTable {
     Node* find_pinned(std::uint64_t ino);
 
     void add_link(Node* node, Node* parent, std::string_view name);
+    // Before a directory goes: who still uses it must find it (it has no other name). If no descriptor can be had, they get ENOENT.
+    void hold_directory(std::uint64_t ino);
     // parent/name is gone; `gone`: it was the object's last name (its inode number may now be used again).
     void remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone);
     void move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent, std::string_view new_name);

@@ -111,3 +111,20 @@ TEST_CASE("a file goes with its directories, also when one of its names stands i
     t.nodes.forget(f, 1);
     CHECK(t.nodes.size() == 0);
 }
+
+TEST_CASE("a directory that was removed can be reached as long as the kernel knows it, whatever else is used") {
+    Table t;
+    Node* const gone = t.make_dir(t.nodes.root(), "gone");
+    t.nodes.hold_directory(gone->id.ino);
+    REQUIRE(::unlinkat(t.dir.fd(), "gone", AT_REMOVEDIR) == 0);
+    t.nodes.remove_link(gone->id.ino, t.nodes.root(), "gone", true);
+    for (int i = 0; i < 10; i++) {
+        Node* const other = t.make_dir(t.nodes.root(), "other" + std::to_string(i));
+        CHECK(t.nodes.directory(other));
+    }
+    const auto place = t.nodes.place(gone);
+    REQUIRE(place);
+    CHECK(stat_at(place->dir->get(), "").value().object == gone->id);
+    t.nodes.forget(gone, 1);
+    CHECK(t.nodes.size() == 10);
+}
