@@ -7,7 +7,7 @@ Jobs (all, if none is named):
   files   N files made in one directory through the mount: the master's anonymous memory for each while the kernel knows them all,
           and once it has forgotten them; the time of a listing, of lookups, and until the replica has them
   sparse  a file of so many bytes with a few blocks written, through the mount and in a first sync
-  slaves  N MiB written with 1, 2, 8, 64 slaves: the writer's time, the master's CPU a slave and GiB, its memory
+  slaves  N MiB written with 1, 2, 8, 64 slaves, which stand back: the writer's time, the master's CPU a slave and GiB, its memory
 
 Nothing passes or fails by a figure. As root, after a release build; DIR (/dev/shm) holds everything, and is left as it was.
 """
@@ -42,6 +42,16 @@ def make_system(options, slaves, *arguments):
     system = systems.Tdfs(work, options.bin, slaves, arguments)
     system.name = f"tdfs, {slaves} slaves"
     return system
+
+
+def stand_back(system):
+    """The slaves get what the others leave of the cores, as if they were on machines of their own."""
+    for name, daemon in system.daemons.items():
+        if name != "master":
+            with open(f"/proc/{daemon.pid}/autogroup", "w") as group:
+                group.write("19")
+            for task in os.listdir(f"/proc/{daemon.pid}/task"):
+                os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
 
 
 def files(options):
@@ -121,6 +131,8 @@ def slaves(options):
         for n in counts:
             system = make_system(options, n)
             try:
+                stand_back(system)
+
                 def write():
                     with open(os.path.join(system.path, "f"), "wb", buffering=0) as f:
                         for _ in range(options.mib):
