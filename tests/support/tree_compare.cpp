@@ -402,11 +402,10 @@ class Comparer {
                     return say(path, "content cannot be read");
                 }
                 const auto n = std::min(got_a, got_b);
-                const auto first =
-                    std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first;
-                const auto equal = static_cast<std::size_t>(first - a.begin());
-                if (equal < n || got_a != got_b) {
-                    return say(path, "content differs at byte " + std::to_string(at + static_cast<off_t>(equal)));
+                if (got_a != got_b || std::memcmp(a.data(), b.data(), n) != 0) {
+                    const auto to = a.begin() + static_cast<std::ptrdiff_t>(n);
+                    const auto equal = std::mismatch(a.begin(), to, b.begin()).first - a.begin();
+                    return say(path, "content differs at byte " + std::to_string(at + equal));
                 }
                 if (n == 0) break;
                 at += static_cast<off_t>(n);
