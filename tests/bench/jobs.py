@@ -70,6 +70,7 @@ def all_jobs(load, tools, scale):
     tree = lambda directory: shell('tar -xf "$TAR"', directory, TAR=tar)
     warm_tree = lambda directory: (tree(directory), shell("grep -rc zzz . || true; find . -printf '%s' ", directory))
     return [
+        Job("write 1 GiB", timed("write1m", gib)),
         Job("write 1 GiB + fsync", timed("write", gib)),
         Job("read, cold", timed("read", gib), lambda d: (loaded("write", gib)(d), cold(d)), False),
         Job("read, warm", timed("read", gib), lambda d: (loaded("write", gib)(d), loaded("read", gib)(d)), False),
@@ -83,6 +84,7 @@ def all_jobs(load, tools, scale):
         Job("delete them", timed("delete", files), loaded("create", files)),
         Job("untar", tree),
         Job("find", lambda d: shell("find . -printf '%s'", d), warm_tree, False),
+        Job("ls -R", lambda d: shell("ls -R .", d), warm_tree, False),
         Job("grep -r", lambda d: shell("grep -rc zzz . || true", d), warm_tree, False),
         Job("git clone", lambda d: shell('git clone -q --no-local "$FROM" clone', d, FROM=repository)),
         Job("sqlite transactions", lambda d: subprocess.run(["sqlite3", "db"], input=sql, text=True, cwd=d, check=True, stdout=subprocess.DEVNULL)),

@@ -171,6 +171,7 @@ int delays(const std::string& dir, const std::string& replica, std::size_t count
 int main(int argc, char** argv) {
     const std::map<std::string, std::function<void(const std::string&, std::size_t)>> jobs{
         {"write", [](const auto& dir, std::size_t n) { write_pieces(dir, n, kMiB, true); }},
+        {"write1m", [](const auto& dir, std::size_t n) { write_pieces(dir, n, kMiB, false); }},
         {"write4k", [](const auto& dir, std::size_t n) { write_pieces(dir, n, kBlock, false); }},
         {"read", read_all},
         {"randread",

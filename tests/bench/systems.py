@@ -186,6 +186,7 @@ def available(binaries):
         "tdfs": tdfs("tdfs", 1),
         "tdfs, 2 slaves": tdfs("tdfs, 2 slaves", 2),
         "tdfs -z 1": tdfs("tdfs -z 1", 1, "-z", "1"),
+        "tdfs --writeback": tdfs("tdfs --writeback", 1, "--writeback"),
     }
     for program, system in (("rsync", RsyncLoop), ("lsyncd", Lsyncd)):
         if shutil.which(program):
