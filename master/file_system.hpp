@@ -162,9 +162,12 @@ class FileSystem {
     // The path to record for a change of `node` (locked): nullopt if it has no name any more; EAGAIN if it lives on under a name
     // that is not known yet, see find_name().
     SysResult<std::optional<std::string>> recorded_path(Node* node, int fd);
-    SysResult<void> find_name(Node* node);
+    enum class Search { kAmongOthers, kAlone };  // alone: nobody else has a lock, the names stand still
+    SysResult<void> find_name(Node* node, Search how);
+    bool is_known_by(const Node* node, const std::string& path, Search how);
+    SysResult<Found> find(Node* parent, const char* name);  // the directory (or the tree) is locked
     template <class Change>
-    auto with_object(Node* node, Change&& change);
+    auto with_object(Node* node, Change&& change, bool names = false);  // with_object.hpp
 
     const int root_;
     const std::uint64_t device_;

@@ -7,6 +7,7 @@
 
 #include "master/effects.hpp"
 #include "master/file_system.hpp"
+#include "master/with_object.hpp"
 #include "proto/path.hpp"
 
 namespace tdfs {
@@ -24,72 +25,65 @@ SysResult<FileInfo> FileSystem::attributes(Node* node) {
 }
 
 SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const AttributeChange& change) {
-    OpLock lock(locks_);
     // A change of its names also changes a directory's time: the later one of the two is to be the one that counts.
-    if (node->is_dir && (change.valid & AttributesRecord::kMtime) != 0) lock.change_directory(node->id.ino);
-    lock.change_object(node->id.ino);
-    const auto place = nodes_.place(node);
-    if (!place) return fail(place.error());
-    auto fd = file != nullptr ? SysResult<OwnFd>(OwnFd()) : open_place(*place, O_PATH);
-    if (!fd) return fail(fd.error());
-    const int object = file != nullptr ? file->fd.get() : fd->get();
+    const bool names = node->is_dir && (change.valid & AttributesRecord::kMtime) != 0;
+    const auto set = [&]() -> SysResult<FileInfo> {
+        const auto place = nodes_.place(node);
+        if (!place) return fail(place.error());
+        auto fd = file != nullptr ? SysResult<OwnFd>(OwnFd()) : open_place(*place, O_PATH);
+        if (!fd) return fail(fd.error());
+        const int object = file != nullptr ? file->fd.get() : fd->get();
 
-    if (change.set_atime) {  // not replicated
-        const std::array<timespec, 2> times{change.atime, timespec{0, UTIME_OMIT}};
-        const std::string self = "/proc/self/fd/" + std::to_string(object);
-        if (::utimensat(AT_FDCWD, self.c_str(), times.data(), 0) != 0) return fail_last();
-    }
-    AttributesRecord r;
-    r.object = node->id;
-    r.valid = change.valid;
-    r.mode = change.mode & 07777;
-    r.uid = change.uid;
-    r.gid = change.gid;
-    r.size = change.size;
-    r.mtime_ns = change.mtime_ns;
-    const auto before = stat_fd(object);
-    if (!before) return fail(before.error());
-    if (change.kill_suidgid != nullptr && (r.valid & AttributesRecord::kMode) == 0) {
-        r.mode = effects::without_set_id(*before, *change.kill_suidgid);
-        if (r.mode != (before->mode & 07777)) r.valid |= AttributesRecord::kMode;
-    }
-    // A kernel that keeps the times also sends those that have not changed, with everything that changes the file's ctime.
-    if (settler_.kernel_keeps_times() && r.valid == AttributesRecord::kMtime && before->mtime_ns == r.mtime_ns &&
-        node->touched_ns.load() == 0) {
-        r.valid = 0;
-    }
-    if ((r.valid & AttributesRecord::kSize) != 0) settler_.before_late_change(node, object);
-    if (r.valid != 0) {
-        auto path = nodes_.path(node);
-        if (!path && path.error() != Errno(ENOENT)) return fail(path.error());
-        if (!path && !node->is_tmpfile) {
-            const auto info = stat_fd(object);
-            if (info && info->links > 0 && !info->is_dir()) {  // lives on under a name not known yet
-                lock.release();
-                if (const auto found = find_name(node); !found) return fail(found.error());
-                return set_attributes(node, file, change);
+        if (change.set_atime) {  // not replicated
+            const std::array<timespec, 2> times{change.atime, timespec{0, UTIME_OMIT}};
+            const std::string self = "/proc/self/fd/" + std::to_string(object);
+            if (::utimensat(AT_FDCWD, self.c_str(), times.data(), 0) != 0) return fail_last();
+        }
+        AttributesRecord r;
+        r.object = node->id;
+        r.valid = change.valid;
+        r.mode = change.mode & 07777;
+        r.uid = change.uid;
+        r.gid = change.gid;
+        r.size = change.size;
+        r.mtime_ns = change.mtime_ns;
+        const auto before = stat_fd(object);
+        if (!before) return fail(before.error());
+        if (change.kill_suidgid != nullptr && (r.valid & AttributesRecord::kMode) == 0) {
+            r.mode = effects::without_set_id(*before, *change.kill_suidgid);
+            if (r.mode != (before->mode & 07777)) r.valid |= AttributesRecord::kMode;
+        }
+        // A kernel that keeps the times also sends those that have not changed, with everything that changes the file's ctime.
+        if (settler_.kernel_keeps_times() && r.valid == AttributesRecord::kMtime && before->mtime_ns == r.mtime_ns &&
+            node->touched_ns.load() == 0) {
+            r.valid = 0;
+        }
+        if ((r.valid & AttributesRecord::kSize) != 0) settler_.before_late_change(node, object);
+        if (r.valid != 0) {
+            const auto path = recorded_path(node, object);
+            if (!path) return fail(path.error());
+            if (!*path) {
+                if (const auto done = effects::set_attributes(object, r); !done) return fail(done.error());
+                if ((r.valid & AttributesRecord::kMtime) != 0) Settler::is_settled(node);
+            } else {
+                r.path = **path;
+                auto pending = mutator_.begin(r, node->id.ino);
+                if (!pending) return fail(pending.error());
+                const auto done = effects::set_attributes(object, r);
+                if (r.valid == 0) return fail(done.error());
+                // Done in part is done: what was carried out stands in the record, the error goes to the caller.
+                if ((r.valid & AttributesRecord::kMtime) != 0) {
+                    Settler::is_settled(node);
+                } else if ((r.valid & AttributesRecord::kSize) != 0) {
+                    settler_.touched(node, pending->lsn());
+                }
+                pending->commit(r);
+                if (!done) return fail(done.error());
             }
         }
-        if (!path) {
-            if (const auto done = effects::set_attributes(object, r); !done) return fail(done.error());
-            if ((r.valid & AttributesRecord::kMtime) != 0) Settler::is_settled(node);
-        } else {
-            r.path = *path;
-            auto pending = mutator_.begin(r, node->id.ino);
-            if (!pending) return fail(pending.error());
-            const auto done = effects::set_attributes(object, r);
-            if (r.valid == 0) return fail(done.error());
-            // Done in part is done: what was carried out stands in the record, the error goes to the caller.
-            if ((r.valid & AttributesRecord::kMtime) != 0) {
-                Settler::is_settled(node);
-            } else if ((r.valid & AttributesRecord::kSize) != 0) {
-                settler_.touched(node, pending->lsn());
-            }
-            pending->commit(r);
-            if (!done) return fail(done.error());
-        }
-    }
-    return stat_fd(object);
+        return stat_fd(object);
+    };
+    return with_object(node, set, names);
 }
 
 SysResult<std::string> FileSystem::read_link(Node* node) {
@@ -131,52 +125,54 @@ SysResult<void> FileSystem::set_xattr(Node* node, const char* name, ByteView val
     const std::string_view key = name;
     if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
     if (value.size() > kMaxXattrValueBytes) return fail(E2BIG);
-    OpLock lock(locks_);
-    lock.change_object(node->id.ino);
-    const auto place = nodes_.place(node);
-    if (!place) return fail(place.error());
-    auto fd = open_place(*place, O_PATH);
-    if (!fd) return fail(fd.error());
-    const auto set = [&](std::uint32_t& mode) -> SysResult<void> {
-        if (auto done = tdfs::set_xattr(fd->get(), name, value, flags); !done) return done;
-        if (!key.starts_with("system.posix_acl_")) return {};
-        auto info = stat_fd(fd->get());
-        if (!info) return fail(info.error());
-        if (kill_sgid && (info->mode & S_ISGID) != 0) {
-            info->mode &= ~static_cast<std::uint32_t>(S_ISGID);
-            if (auto done = change_mode(fd->get(), info->mode & 07777); !done) return done;
-        }
-        if (!info->is_symlink()) mode = info->mode & 07777;
+    return with_object(node, [&]() -> SysResult<void> {
+        const auto place = nodes_.place(node);
+        if (!place) return fail(place.error());
+        auto fd = open_place(*place, O_PATH);
+        if (!fd) return fail(fd.error());
+        const auto set = [&](std::uint32_t& mode) -> SysResult<void> {
+            if (auto done = tdfs::set_xattr(fd->get(), name, value, flags); !done) return done;
+            if (!key.starts_with("system.posix_acl_")) return {};
+            auto info = stat_fd(fd->get());
+            if (!info) return fail(info.error());
+            if (kill_sgid && (info->mode & S_ISGID) != 0) {
+                info->mode &= ~static_cast<std::uint32_t>(S_ISGID);
+                if (auto done = change_mode(fd->get(), info->mode & 07777); !done) return done;
+            }
+            if (!info->is_symlink()) mode = info->mode & 07777;
+            return {};
+        };
+        std::uint32_t mode = 0xffffffff;
+        const auto path = recorded_path(node, fd->get());
+        if (!path) return fail(path.error());
+        if (!*path) return set(mode);
+        SetXattrRecord r{node->id, **path, key, value, mode};
+        auto pending = mutator_.begin(r, node->id.ino);
+        if (!pending) return fail(pending.error());
+        if (auto done = set(r.mode); !done) return done;
+        pending->commit(r);
         return {};
-    };
-    std::uint32_t mode = 0xffffffff;
-    const auto path = nodes_.path(node);
-    if (!path) return path.error() == Errno(ENOENT) ? set(mode) : fail(path.error());
-    SetXattrRecord r{node->id, *path, key, value, mode};
-    auto pending = mutator_.begin(r, node->id.ino);
-    if (!pending) return fail(pending.error());
-    if (auto done = set(r.mode); !done) return done;
-    pending->commit(r);
-    return {};
+    });
 }
 
 SysResult<void> FileSystem::remove_xattr(Node* node, const char* name) {
     const std::string_view key = name;
     if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
-    OpLock lock(locks_);
-    lock.change_object(node->id.ino);
-    const auto place = nodes_.place(node);
-    if (!place) return fail(place.error());
-    auto fd = open_place(*place, O_PATH);
-    if (!fd) return fail(fd.error());
-    const auto path = nodes_.path(node);
-    if (!path) return path.error() == Errno(ENOENT) ? tdfs::remove_xattr(fd->get(), name) : fail(path.error());
-    const RemoveXattrRecord r{node->id, *path, key};
-    auto pending = mutator_.begin(r, node->id.ino);
-    if (!pending) return fail(pending.error());
-    if (auto done = tdfs::remove_xattr(fd->get(), name); !done) return done;
-    pending->commit(r);
-    return {};
+    return with_object(node, [&]() -> SysResult<void> {
+        const auto place = nodes_.place(node);
+        if (!place) return fail(place.error());
+        auto fd = open_place(*place, O_PATH);
+        if (!fd) return fail(fd.error());
+        const auto path = recorded_path(node, fd->get());
+        if (!path) return fail(path.error());
+        if (!*path) return tdfs::remove_xattr(fd->get(), name);
+        const RemoveXattrRecord r{node->id, **path, key};
+        auto pending = mutator_.begin(r, node->id.ino);
+        if (!pending) return fail(pending.error());
+        if (auto done = tdfs::remove_xattr(fd->get(), name); !done) return done;
+        pending->commit(r);
+        return {};
+    });
 }
 
 }  // namespace tdfs

@@ -11,6 +11,7 @@
 #include "master/crew.hpp"
 #include "master/effects.hpp"
 #include "master/file_system.hpp"
+#include "master/with_object.hpp"
 #include "proto/path.hpp"
 
 namespace tdfs {
@@ -151,67 +152,8 @@ SysResult<std::optional<std::string>> FileSystem::recorded_path(Node* node, int 
     if (path.error() != Errno(ENOENT)) return fail(path.error());
     const auto info = stat_fd(fd);
     if (!info) return fail(info.error());
-    if (info->links > 0 && !node->is_tmpfile) return fail(EAGAIN);
+    if (info->links > 0 && !info->is_dir() && !node->is_tmpfile) return fail(EAGAIN);
     return std::optional<std::string>();
-}
-
-// An object whose known names are gone lives on under a hard link that was never looked up (it is older than the mount): it is
-// searched for by inode number. Rare, so it may take as long as a walk over the tree; nothing is locked meanwhile.
-SysResult<void> FileSystem::find_name(Node* node) {
-    std::vector<std::string> directories{""};
-    while (!directories.empty()) {
-        const std::string at = std::move(directories.back());
-        directories.pop_back();
-        auto dir = open_beneath(root_, at, O_RDONLY | O_DIRECTORY);
-        if (!dir) continue;  // gone meanwhile
-        auto names = read_dir(dir->get());
-        if (!names) return fail(names.error());
-        for (const DirName& entry : *names) {
-            if (at.empty() && entry.name == kStateName) continue;
-            if (entry.type == DT_DIR || entry.type == DT_UNKNOWN) directories.push_back(join(at, entry.name));
-            if (entry.ino != node->id.ino) continue;
-            // Found: its directories become known from the root down, as if the kernel had looked them up.
-            std::vector<Node*> entered;
-            Node* parent = nodes_.root();
-            SysResult<Found> found = fail(ENOENT);
-            const std::string path = join(at, entry.name);
-            for (std::size_t begin = 0; begin <= path.size();) {
-                const std::size_t end = std::min(path.find('/', begin), path.size());
-                found = lookup(parent, path.substr(begin, end - begin).c_str());
-                if (!found) break;
-                entered.push_back(found->node);
-                parent = found->node;
-                begin = end + 1;
-            }
-            const bool is_it = found && found->node == node;
-            for (auto n = entered.rbegin(); n != entered.rend(); ++n) nodes_.forget(*n, 1);
-            if (is_it) return {};
-        }
-    }
-    return fail(ESTALE);
-}
-
-// Runs `change` with the object locked, and once more after a search where it needs a name that is not known (EAGAIN), or where
-// the disk is full (ENOSPC) of history that is kept for times which are not settled yet: a writer can be faster than the settler.
-template <class Change>
-auto FileSystem::with_object(Node* node, Change&& change) {
-    for (int tries = 0;; ++tries) {
-        Errno error(0);
-        {
-            OpLock lock(locks_);
-            lock.change_object(node->id.ino);
-            auto result = change();
-            if (result || tries > 3) return result;
-            error = result.error();
-            const bool may_pass = error == Errno(EAGAIN) || (error == Errno(ENOSPC) && tries == 0);
-            if (!may_pass) return result;
-        }
-        if (error == Errno(ENOSPC)) {
-            settler_.settle_all();
-            continue;
-        }
-        if (const auto found = find_name(node); !found && tries > 2) return decltype(change())(fail(found.error()));
-    }
 }
 
 SysResult<void> FileSystem::kill_privileges(Node* node, int fd, const std::optional<std::string>& path,

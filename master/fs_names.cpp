@@ -32,22 +32,29 @@ bool FileSystem::is_hidden(const Node* parent, std::string_view name) const {
     return parent == nodes_.root() && name == kStateName;
 }
 
-SysResult<Found> FileSystem::lookup(Node* parent, const char* name) {
-    if (is_hidden(parent, name)) return fail(ENOENT);
-    if (std::strlen(name) > kMaxNameBytes) return fail(ENAMETOOLONG);
-    OpLock lock(locks_);
-    lock.read_directory(parent->id.ino);
+SysResult<Found> FileSystem::find(Node* parent, const char* name) {
     const auto dir = nodes_.directory(parent);
     if (!dir) return fail(dir.error());
     const auto info = stat_at((*dir)->get(), name);
     if (!info) return fail(info.error());
     if (info->device != device_) return fail(EXDEV);  // another file system mounted beneath is not part of the volume
-    const Found found{nodes_.enter(parent, name, *info), *info};
-    if (!settler_.kernel_keeps_times() || found.node->touched_ns.load() == 0 || found.node->is_dir) return found;
+    return Found{nodes_.enter(parent, name, *info), *info};
+}
+
+SysResult<Found> FileSystem::lookup(Node* parent, const char* name) {
+    if (is_hidden(parent, name)) return fail(ENOENT);
+    if (std::strlen(name) > kMaxNameBytes) return fail(ENAMETOOLONG);
+    OpLock lock(locks_);
+    lock.read_directory(parent->id.ino);
+    auto found = find(parent, name);
+    if (!found) return found;
+    Node* const node = found->node;
+    if (!settler_.kernel_keeps_times() || node->touched_ns.load() == 0 || node->is_dir) return found;
     // Pages of it arrive: the kernel begins with the time that the file will have when they have.
-    lock.read_object(info->object.ino);
-    const auto now = stat_at((*dir)->get(), name);
-    return Found{found.node, Settler::with_kernel_time(found.node, now ? *now : *info)};
+    lock.read_object(node->id.ino);
+    const auto now = find(parent, name);
+    if (now) nodes_.forget(now->node, 1);
+    return Found{node, Settler::with_kernel_time(node, now ? now->info : found->info)};
 }
 
 // The rest of every creation: what was made becomes known, its parent is touched, the record committed.

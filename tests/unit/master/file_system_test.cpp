@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -140,6 +141,74 @@ TEST_CASE("the time of a file arrives that lives on under a name which the kerne
         CHECK(m.fs->unlink(m.root(), "known"));
     }
     m.fs->close(std::move(*f));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("what is done to a file arrives that lives on under a name which the kernel never looked up") {
+    Master m;
+    {
+        auto made = m.must_create(m.root(), "known");
+        Node* const node = made->node;
+        CHECK(m.fs->set_xattr(node, "user.old", bytes("value"), 0, false));
+        CHECK(m.fs->link(node, m.must_make(m.root(), "d", S_IFDIR | 0755).node, "other"));
+        m.fs->close(std::move(made));
+        m.fs->forget(node, 2);
+    }
+    m.settler->settle_all();
+    const auto found = m.fs->lookup(m.root(), "known");
+    REQUIRE(found);
+    auto f = m.fs->open(found->node, O_RDWR);
+    REQUIRE(f);
+    CHECK(m.fs->unlink(m.root(), "known"));
+    SECTION("an extended attribute set") { CHECK(m.fs->set_xattr(found->node, "user.new", bytes("value"), 0, false)); }
+    SECTION("an extended attribute removed") { CHECK(m.fs->remove_xattr(found->node, "user.old")); }
+    SECTION("its mode") {
+        AttributeChange change;
+        change.valid = AttributesRecord::kMode;
+        change.mode = 0600;
+        CHECK(m.fs->set_attributes(found->node, nullptr, change));
+    }
+    SECTION("its content") { CHECK(m.fs->write(**f, bytes("changed"), 0, {})); }
+    SECTION("space") { CHECK(m.fs->fallocate(**f, 0, 0, 4096, nullptr)); }
+    m.fs->close(std::move(*f));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("a name that was never looked up is found while its directory is moved about") {
+    Master m;
+    std::array<Node*, 40> places{};
+    for (std::size_t n = 0; n < places.size(); n++) {
+        places[n] = m.must_make(m.root(), ("place" + std::to_string(n)).c_str(), S_IFDIR | 0755).node;
+    }
+    Node* const moved = m.must_make(places[0], "moved", S_IFDIR | 0755).node;
+    std::atomic<bool> stop{false};
+    std::size_t refused = 0;
+    std::thread mover([&] {
+        for (std::size_t at = 0; !stop;) {
+            const std::size_t next = (at + 17) % places.size();
+            if (!m.fs->rename(places[at], "moved", places[next], "moved", 0)) refused++;
+            at = next;
+        }
+    });
+    for (int n = 0; n < 100; n++) {
+        const std::string other = "other" + std::to_string(n);
+        auto made = m.must_create(m.root(), "known");
+        Node* const node = made->node;
+        CHECK(m.fs->link(node, moved, other.c_str()));
+        m.fs->close(std::move(made));
+        m.fs->forget(node, 2);
+        m.settler->settle_all();
+        const auto found = m.fs->lookup(m.root(), "known");
+        auto f = m.fs->open(found.value().node, O_RDWR);
+        CHECK(m.fs->unlink(m.root(), "known"));
+        CHECK(m.fs->set_xattr((*f)->node, "user.new", bytes("value"), 0, false));
+        m.fs->close(std::move(*f));
+    }
+    stop = true;
+    mover.join();
+    CHECK(refused == 0);
     m.settler->settle_all();
     CHECK(m.differences_after_replay() == "");
 }
