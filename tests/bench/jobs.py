@@ -80,7 +80,7 @@ def all_jobs(load, tools, scale):
         Job("write 4 KiB, O_SYNC", timed("osync", n(500))),
         Job("create small files", timed("create", files)),
         Job("stat them", timed("stat", files), lambda d: (loaded("create", files)(d), loaded("stat", files)(d)), False),
-        Job("list them", timed("list", files), lambda d: (loaded("create", files)(d), loaded("list", files)(d)), False),
+        Job("list them", timed("list", files), lambda d: (loaded("create", files)(d), loaded("list", files)(d), loaded("list", files)(d)), False),
         Job("delete them", timed("delete", files), loaded("create", files)),
         Job("untar", tree),
         Job("find", lambda d: shell("find . -printf '%s'", d), warm_tree, False),
