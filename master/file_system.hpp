@@ -153,6 +153,7 @@ class FileSystem {
     // What of an application's flags is passed on.
     [[nodiscard]] int backing_flags(int flags) const;
     std::unique_ptr<OpenFile> opened(Node* node, OwnFd fd, int flags, bool readable);
+    static SysResult<void> check_free(int dir, const char* name);
     SysResult<Found> enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending,
                            CreateRecord& r);
     SysResult<Lsn> synced(const std::function<int()>& here);

@@ -65,7 +65,7 @@ SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const 
     if (!path) return fail(path.error());
     const auto dir = nodes_.directory(parent);
     if (!dir) return fail(dir.error());
-    if (stat_at((*dir)->get(), name)) return fail(EEXIST);
+    if (const auto free = check_free((*dir)->get(), name); !free) return fail(free.error());
 
     CreateRecord r;
     r.path = *path;
@@ -80,7 +80,7 @@ SysResult<std::pair<Found, std::unique_ptr<OpenFile>>> FileSystem::create(const 
         fd = std::move(*opened);
     }
     const auto info = stat_fd(fd.get());
-    if (!info) return fail(info.error());
+    if (!info) return fail(pending->leave(info.error()));
     auto found = enter(parent, name, *info, *pending, r);
     if (!found) return fail(found.error());
     return std::make_pair(*found, opened(found->node, std::move(fd), flags, true));

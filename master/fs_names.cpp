@@ -57,6 +57,13 @@ SysResult<Found> FileSystem::lookup(Node* parent, const char* name) {
     return Found{node, Settler::with_kernel_time(node, now ? now->info : found->info)};
 }
 
+// A restart tells a creation that was done from one that was not by the name alone, so it must have been free.
+SysResult<void> FileSystem::check_free(int dir, const char* name) {
+    const auto there = stat_at(dir, name);
+    if (there) return fail(EEXIST);
+    return there.error() == Errno(ENOENT) ? SysResult<void>() : fail(there.error());
+}
+
 // The rest of every creation: what was made becomes known, its parent is touched, the record committed.
 SysResult<Found> FileSystem::enter(Node* parent, std::string_view name, const FileInfo& info, Pending& pending,
                                    CreateRecord& r) {
@@ -81,8 +88,7 @@ SysResult<Found> FileSystem::make_node(const Caller& who, Node* parent, const ch
     if (!path) return fail(path.error());
     const auto dir = nodes_.directory(parent);
     if (!dir) return fail(dir.error());
-    // A restart tells a creation that was done from one that was not by the name alone, so it must have been free.
-    if (stat_at((*dir)->get(), name)) return fail(EEXIST);
+    if (const auto free = check_free((*dir)->get(), name); !free) return fail(free.error());
 
     CreateRecord r;
     r.path = *path;
@@ -97,7 +103,7 @@ SysResult<Found> FileSystem::make_node(const Caller& who, Node* parent, const ch
         if (done != 0) return fail_last();
     }
     const auto info = stat_at((*dir)->get(), name);
-    if (!info) return fail(info.error());
+    if (!info) return fail(pending->leave(info.error()));
     return enter(parent, name, *info, *pending, r);
 }
 
@@ -111,7 +117,7 @@ SysResult<Found> FileSystem::symlink(const Caller& who, Node* parent, const char
     if (!path) return fail(path.error());
     const auto dir = nodes_.directory(parent);
     if (!dir) return fail(dir.error());
-    if (stat_at((*dir)->get(), name)) return fail(EEXIST);
+    if (const auto free = check_free((*dir)->get(), name); !free) return fail(free.error());
 
     CreateRecord r;
     r.path = *path;
@@ -124,7 +130,7 @@ SysResult<Found> FileSystem::symlink(const Caller& who, Node* parent, const char
         if (::symlinkat(target, (*dir)->get(), name) != 0) return fail_last();
     }
     const auto info = stat_at((*dir)->get(), name);
-    if (!info) return fail(info.error());
+    if (!info) return fail(pending->leave(info.error()));
     return enter(parent, name, *info, *pending, r);
 }
 
@@ -137,7 +143,7 @@ SysResult<Found> FileSystem::link(Node* node, Node* new_parent, const char* new_
     if (!new_path) return fail(new_path.error());
     const auto new_dir = nodes_.directory(new_parent);
     if (!new_dir) return fail(new_dir.error());
-    if (stat_at((*new_dir)->get(), new_name)) return fail(EEXIST);
+    if (const auto free = check_free((*new_dir)->get(), new_name); !free) return fail(free.error());
     const auto place = nodes_.place(node);
     if (!place) return fail(place.error());
     const auto before = look_at(*place);
@@ -167,7 +173,7 @@ SysResult<Found> FileSystem::link(Node* node, Node* new_parent, const char* new_
                                                (*new_dir)->get(), new_name, AT_SYMLINK_FOLLOW);
     if (done != 0) return fail_last();
     const auto info = stat_at((*new_dir)->get(), new_name);
-    if (!info) return fail(info.error());
+    if (!info) return fail(pending->leave(info.error()));
     Node* const entered = nodes_.enter(new_parent, new_name, *info);
     settler_.touched(new_parent, pending->lsn());
     if (!place->named()) settler_.touched(entered, pending->lsn());

@@ -35,8 +35,11 @@ Result<Intent, DecodeError> decode_into(ByteView bytes, Bytes& record_bytes) {
     return intent;
 }
 
-struct Names {
-    int root;
+// What stands at a name. An error of the machine is kept: nothing that was seen counts then.
+class Names {
+  public:
+    explicit Names(int at) : root(at) {}
+    const int root;
     // 0: nothing there.
     [[nodiscard]] std::uint64_t ino(std::string_view path) const {
         const auto info = stat(path);
@@ -44,9 +47,18 @@ struct Names {
     }
     [[nodiscard]] SysResult<FileInfo> stat(std::string_view path) const {
         auto parent = open_parent_beneath(root, path);
-        if (!parent) return fail(parent.error());
-        return stat_at(parent->get(), std::string(leaf_of(path)));
+        if (!parent) return met(parent.error());
+        auto info = stat_at(parent->get(), std::string(leaf_of(path)));
+        return info ? info : met(info.error());
     }
+    Unexpected<Errno> met(Errno e) const {
+        if (is_trouble(e)) trouble_ = e;
+        return fail(e);
+    }
+    [[nodiscard]] Errno trouble() const { return trouble_; }
+
+  private:
+    mutable Errno trouble_{0};
 };
 
 template <class R>
@@ -56,7 +68,7 @@ constexpr bool kSetsTimeFirst =
 // Each returns whether the operation is (now) done, with its results filled in.
 class WasDone {
   public:
-    WasDone(int root, const Intent& intent, Bytes& data) : names_{root}, intent_(intent), data_(data) {}
+    WasDone(int root, const Intent& intent, Bytes& data) : names_(root), intent_(intent), data_(data) {}
 
     bool operator()(CreateRecord& r) const {
         const auto info = names_.stat(r.path);
@@ -85,34 +97,35 @@ class WasDone {
             if (is_data) bytes = length;
             return false;
         };
-        if (!visit_extents(fd->get(), r.offset, r.offset + intent_.data_bytes, first) || bytes == 0) return false;
+        const auto visited = visit_extents(fd->get(), r.offset, r.offset + intent_.data_bytes, first);
+        if (!did(visited) || bytes == 0) return false;
         data_.resize(bytes);
         const auto read = read_some(fd->get(), data_, r.offset);
-        if (!read || *read == 0) return false;
+        if (!did(read) || *read == 0) return false;
         data_.resize(*read);
         r.data = data_;
         return true;
     }
     bool operator()(FallocateRecord& r) const {
         const auto fd = object(r.path, O_WRONLY);
-        return fd && effects::fallocate(fd->get(), r).has_value();
+        return fd && did(effects::fallocate(fd->get(), r));
     }
     bool operator()(CopyRangeRecord& r) const {
         const auto from = open_beneath(names_.root, r.from_path, O_RDONLY | O_NOFOLLOW);
         const auto to = object(r.path, O_WRONLY);
-        if (!from || !to) return false;
+        if (!did(from) || !to) return false;
         const auto copied = effects::copy_range(from->get(), to->get(), r);
-        if (!copied || *copied == 0) return false;
+        if (!did(copied) || *copied == 0) return false;
         r.length = *copied;
         return true;
     }
     bool operator()(AttributesRecord& r) const {
         const auto fd = object(r.path, O_PATH);
-        return fd && effects::set_attributes(fd->get(), r).has_value();
+        return fd && did(effects::set_attributes(fd->get(), r));
     }
     bool operator()(SetXattrRecord& r) const {
         const auto fd = object(r.path, O_PATH);
-        if (!fd || !set_xattr(fd->get(), std::string(r.name), r.value)) return false;
+        if (!fd || !did(set_xattr(fd->get(), std::string(r.name), r.value))) return false;
         const auto info = stat_fd(fd->get());
         r.mode = info ? info->mode & 07777 : 0xffffffff;
         return true;
@@ -121,7 +134,7 @@ class WasDone {
         const auto fd = object(r.path, O_PATH);
         if (!fd) return false;
         const auto removed = remove_xattr(fd->get(), std::string(r.name));
-        return removed || removed.error() == Errno(ENODATA);
+        return did(removed) || removed.error() == Errno(ENODATA);
     }
     bool operator()(SyncRecord&) const { return false; }
 
@@ -137,13 +150,20 @@ class WasDone {
             r);
     }
 
+    [[nodiscard]] Errno trouble() const { return names_.trouble(); }
+
   private:
+    template <class T>
+    [[nodiscard]] bool did(const SysResult<T>& result) const {
+        if (!result) static_cast<void>(names_.met(result.error()));
+        return result.has_value();
+    }
     // The object the operation was about, if it still stands at its path.
     [[nodiscard]] SysResult<OwnFd> object(std::string_view path, int flags) const {
         auto fd = open_beneath(names_.root, path, flags | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK));
-        if (!fd) return fd;
+        if (!did(fd)) return fd;
         const auto info = stat_fd(fd->get());
-        if (!info) return fail(info.error());
+        if (!did(info)) return fail(info.error());
         if (info->object.ino != intent_.ino) return fail(ESTALE);
         return fd;
     }
@@ -158,7 +178,7 @@ Result<Intent, DecodeError> decode_intent(ByteView bytes) {
     return decode_into(bytes, record_bytes);
 }
 
-Bytes resolve_intent(int root, const InFlight& in_flight) {
+SysResult<Bytes> resolve_intent(int root, const InFlight& in_flight) {
     Bytes payload;
     if (in_flight.intent.empty()) return payload;  // a record without an effect
     auto intent = decode_intent(in_flight.intent);
@@ -170,10 +190,12 @@ Bytes resolve_intent(int root, const InFlight& in_flight) {
     Record record = intent->record;
     const WasDone was_done(root, *intent, data);
     const bool done = std::visit(was_done, record);
+    const auto begun = done ? std::nullopt : was_done.begun(record);
+    if (was_done.trouble() != Errno(0)) return fail(was_done.trouble());
     spdlog::info("recovery lsn={} operation=\"{}\" done={}", in_flight.lsn.bytes(), to_text(record), done);
     if (done) {
         encode_record(record, payload);
-    } else if (const auto begun = was_done.begun(record)) {
+    } else if (begun) {
         encode_record(*begun, payload);
     }
     return payload;

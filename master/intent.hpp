@@ -21,7 +21,7 @@ void encode_intent(const Intent& intent, ByteView encoded_record, Bytes& out);
 // Resolves what a killed master left in flight, by looking at the objects beneath `root`: names that were to change
 // tell by their inode numbers whether they did; what can be repeated (attributes, fallocate, xattrs, copies) is carried
 // out to its end; a write is recorded as the bytes that are there now, which may be none (effects::write_of_nothing). Returns
-// the payload of the record, or nothing.
-[[nodiscard]] Bytes resolve_intent(int root, const InFlight& in_flight);
+// the payload of the record, or nothing; an error where the machine does not let it be told.
+[[nodiscard]] SysResult<Bytes> resolve_intent(int root, const InFlight& in_flight);
 
 }  // namespace tdfs

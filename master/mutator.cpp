@@ -45,7 +45,13 @@ void Pending::commit(const Record& r) {
     payload_.clear();
     encode_record(r, payload_);
     const std::array<ByteView, 1> pieces{payload_};
-    mutator->commit(std::move(reservation_), 0, payload_.size(), pieces);
+    // Done is done, also where it could not be recorded.
+    static_cast<void>(mutator->commit(std::move(reservation_), 0, payload_.size(), pieces));
+}
+
+Errno Pending::leave(Errno why) {
+    std::exchange(mutator_, nullptr)->leave(std::move(reservation_), why);
+    return why;
 }
 
 void Mutator::broke(Lsn lsn, Errno e) {
@@ -57,17 +63,24 @@ void Mutator::broke(Lsn lsn, Errno e) {
     }
 }
 
-void Mutator::commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw,
-                     std::span<const ByteView> payload) {
+SysResult<void> Mutator::commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw,
+                                std::span<const ByteView> payload) {
     const Lsn lsn = reservation.lsn();
     const auto done = journal_.commit(std::move(reservation), flags, static_cast<std::uint32_t>(raw), payload);
     if (!done) broke(lsn, done.error());
+    return done;
 }
 
 void Mutator::abandon(Reservation&& reservation) {
     const Lsn lsn = reservation.lsn();
     const auto done = journal_.abandon(std::move(reservation));
     if (!done) broke(lsn, done.error());
+}
+
+void Mutator::leave(Reservation&& reservation, Errno why) {
+    const Lsn lsn = reservation.lsn();
+    journal_.leave(std::move(reservation), why);
+    broke(lsn, why);
 }
 
 SysResult<Reservation> Mutator::reserve(std::size_t payload_bytes, ByteView intent, Room room) {
@@ -103,7 +116,7 @@ SysResult<Lsn> Mutator::note(const Record& r, ByteView intent) {
     if (!reservation) return fail(reservation.error());
     const Lsn lsn = reservation->lsn();
     const std::array<ByteView, 1> pieces{payload};
-    commit(std::move(*reservation), 0, payload.size(), pieces);
+    if (const auto done = commit(std::move(*reservation), 0, payload.size(), pieces); !done) return fail(done.error());
     return lsn;
 }
 
@@ -120,7 +133,9 @@ void Mutator::commit_part(Reservation&& reservation, const WriteRecord& r, std::
         !fits && lzf_compress(payload, packed) && packed.size() <= reservation.frame_bytes() - kFrameHeaderBytes;
     if (fits || packed_fits) {
         const std::array<ByteView, 1> pieces{packed_fits ? ByteView(packed) : ByteView(payload)};
-        return commit(std::move(reservation), packed_fits ? kFlagLzf : std::uint8_t{0}, payload.size(), pieces);
+        static_cast<void>(
+            commit(std::move(reservation), packed_fits ? kFlagLzf : std::uint8_t{0}, payload.size(), pieces));
+        return;
     }
     Bytes head, intent;
     encode_write_head(part, head);
@@ -160,7 +175,7 @@ SysResult<std::size_t> Mutator::write(int fd, const WriteRecord& r, const std::f
     if (*written == r.data.size()) {
         const std::array<ByteView, 2> pieces{compressed ? ByteView(packed) : ByteView(head),
                                              compressed ? ByteView() : r.data};
-        commit(std::move(*reservation), compressed ? kFlagLzf : std::uint8_t{0}, raw, pieces);
+        static_cast<void>(commit(std::move(*reservation), compressed ? kFlagLzf : std::uint8_t{0}, raw, pieces));
         return written;
     }
     commit_part(std::move(*reservation), r, *written);

@@ -22,6 +22,9 @@ class Pending {
     // The operation is done with these results; `r` differs from what begin() was given in fixed-size fields only, or is
     // the shorter effects::write_of_nothing().
     void commit(const Record& r);
+    // The operation is done, or may be, and what its record would have to say cannot be found out: as a commit that
+    // failed. Returns `why`.
+    Errno leave(Errno why);
     [[nodiscard]] Lsn lsn() const { return reservation_.lsn(); }
 
   private:
@@ -66,8 +69,10 @@ class Mutator {
 
   private:
     friend class Pending;
-    void commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw, std::span<const ByteView> payload);
+    SysResult<void> commit(Reservation&& reservation, std::uint8_t flags, std::size_t raw,
+                           std::span<const ByteView> payload);
     void abandon(Reservation&& reservation);
+    void leave(Reservation&& reservation, Errno why);
     void commit_part(Reservation&& reservation, const WriteRecord& r, std::size_t written);
     SysResult<Lsn> note(const Record& r, ByteView intent);
     SysResult<Reservation> reserve(std::size_t payload_bytes, ByteView intent, Room room);

@@ -36,9 +36,11 @@ Result<std::optional<std::size_t>, JournalError> settle_after_kill(int root, Jou
     for (const TouchedPath& t : touched.take()) {
         if (is_within(t.path, kStateName)) continue;
         const auto parent = open_parent_beneath(root, t.path);
-        if (!parent) continue;  // gone since
-        const auto info = stat_at(parent->get(), std::string(leaf_of(t.path)));
-        if (!info) continue;
+        const auto info = parent ? stat_at(parent->get(), std::string(leaf_of(t.path))) : fail(parent.error());
+        if (!info && is_trouble(info.error())) {
+            return Unexpected(JournalError{"the time of " + t.path + " cannot be read: " + info.error().text()});
+        }
+        if (!info) continue;  // gone since
         AttributesRecord r;
         r.object = info->object;
         r.path = t.path;

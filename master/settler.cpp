@@ -122,8 +122,12 @@ void Settler::settle_locked(Node* node) {
     // What has no name is not on any replica; what is gone needs no time.
     const auto path = nodes_.path(node);
     const auto place = nodes_.place(node);
-    const bool named = path && place && place->named();
-    auto info = named ? stat_at(place->dir->get(), place->name) : SysResult<FileInfo>(fail(ENOENT));
+    SysResult<FileInfo> info = fail(place ? Errno(ENOENT) : place.error());
+    if (path && place && place->named()) info = stat_at(place->dir->get(), place->name);
+    if (!info && is_trouble(info.error())) {
+        node->touched_ns.store(monotonic_ns());  // tried again later
+        return;
+    }
     if (info && info->object == node->id) {
         const std::int64_t kept = node->kernel_mtime_ns.load();
         // Where it cannot be put back, the backing file's own time is the true one for all but the kernel.

@@ -121,7 +121,9 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     const std::string boot = boot_id();
     const bool is_new = state_->is_new();
     const bool same_boot = !is_new && identity.boot == boot;
-    const bool power_loss = !is_new && !same_boot && !identity.clean_stop;
+    const bool power_loss = !is_new && !same_boot && (!identity.clean_stop || identity.unsure);
+    if (!same_boot) identity.unsure = false;  // a new epoch begins
+    was_unsure_ = identity.unsure;
     was_killed_ = same_boot && !identity.clean_stop;
     if (is_new) {
         identity = Identity{};
@@ -195,10 +197,15 @@ Result<void, std::string> Volume::close() {
     if (auto closed = journal_->close(); !closed) {
         return Text("the journal of " + directory_ + " could not be closed: " + closed.error().text());
     }
-    // Or the next start, after a power loss right now, would take the directory for what the journal says.
-    if (::syncfs(root()) != 0) return Text(directory_ + " could not be made durable: " + Errno::last().text());
+    // Or the next start, after a power loss right now, would take the directory for what the journal says. The kernel tells of
+    // an error once: that it may have told of one is on record before it is asked, since later processes of this
+    // boot would be told that all is well, and must not stop cleanly.
     Identity identity = state_->identity();
+    identity.unsure = true;
+    if (auto saved = state_->save(identity); !saved) return saved;
+    if (::syncfs(root()) != 0) return Text(directory_ + " could not be made durable: " + Errno::last().text());
     identity.clean_stop = true;
+    identity.unsure = was_unsure_;
     return state_->save(identity);
 }
 

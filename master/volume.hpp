@@ -58,6 +58,7 @@ class Volume {
     std::string directory_, mountpoint_;
     bool covers_ = false;
     bool was_killed_ = false;
+    bool was_unsure_ = false;  // a sync may have failed in this boot, before this run
     std::uint64_t reserve_bytes_ = 0;
     Epoch epoch_;
     std::unique_ptr<StateDir> state_;

@@ -23,6 +23,9 @@ class Errno {
     int value_;
 };
 
+// It is the machine that stands in the way, not what is or is not there: nothing is known then, and it may go another time.
+[[nodiscard]] bool is_trouble(Errno e);
+
 template <class T>
 using SysResult = Result<T, Errno>;
 

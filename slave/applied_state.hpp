@@ -64,6 +64,8 @@ class AppliedState {
     // A new beginning, durable when it returns.
     Result<void, std::string> reset(const AppliedPoint& at);
     Result<void, std::string> invalidate();
+    // The same for later processes of this boot only; cannot fail, and may meet a replay that goes on.
+    void distrust() { set_valid(false); }
 
   private:
     struct Layout;

@@ -76,8 +76,9 @@ bool Applier::note_once() {
     return tried;
 }
 
-Unexpected<ApplyError> Applier::not_started(const char* operation, Errno error) {
-    state_.clear_started();
+// Only what this try has noted is taken back: an earlier one may have done it, and failed at what follows.
+Unexpected<ApplyError> Applier::not_started(const char* operation, Errno error, bool tried) {
+    if (!tried) state_.clear_started();
     return apply_error(operation, error);
 }
 
@@ -87,11 +88,11 @@ Applied Applier::run(const CreateRecord& r) {
     const bool tried = note_once();
     auto made = creator_.make(*at, r);
     if (!made) {
-        if (!tried || made.error().value() != EEXIST) return not_started("create", made.error());
+        if (!tried || made.error().value() != EEXIST) return not_started("create", made.error(), tried);
         // Our own, from before; or someone else's that cannot be told from it, which is as good.
         const auto ours = creator_.looks_new(*at, r);
         if (!ours) return apply_error("look at what was created", ours.error());
-        if (!*ours) return not_started("create", made.error());
+        if (!*ours) return not_started("create", made.error(), false);
         made = OwnFd();
     }
     step(ApplyStep::kMade);
@@ -109,10 +110,13 @@ Applied Applier::run(const LinkRecord& r) {
     const bool tried = note_once();
     if (::linkat(from->dir, from->name.c_str(), to->dir, to->name.c_str(), 0) != 0) {
         const auto error = Errno::last();
-        if (!tried || error.value() != EEXIST) return not_started("link", error);
+        if (!tried || error.value() != EEXIST) return not_started("link", error, tried);
         const auto one = stat_at(from->dir, from->name);
         const auto other = stat_at(to->dir, to->name);
-        if (!one || !other || one->object.ino != other->object.ino) return not_started("link", error);
+        for (const auto* look : {&one, &other}) {
+            if (!*look && is_trouble(look->error())) return apply_error("look at what was linked", look->error());
+        }
+        if (!one || !other || one->object.ino != other->object.ino) return not_started("link", error, false);
     }
     step(ApplyStep::kMade);
     return {};
@@ -131,7 +135,7 @@ Applied Applier::remove(std::string_view path, int flags, const char* operation)
     tree_.removed(path);  // closes it, so that its space is free at once
     if (::unlinkat(at->dir, at->name.c_str(), flags) != 0) {
         const auto error = Errno::last();
-        if (!tried || error.value() != ENOENT) return not_started(operation, error);
+        if (!tried || error.value() != ENOENT) return not_started(operation, error, tried);
     }
     step(ApplyStep::kMade);
     return {};
@@ -147,15 +151,16 @@ Applied Applier::run(const RenameRecord& r) {
     bool done = false;
     if (const auto noted = state_.started(lsn_)) {
         const auto there = stat_at(to->dir, to->name);
+        if (!there && is_trouble(there.error())) return apply_error("look at what was renamed", there.error());
         done = there && there->object.ino == noted->ino;
     }
     if (!done) {
         const auto moving = stat_at(from->dir, from->name);
-        if (!moving) return not_started("rename", moving.error());
+        if (!moving) return not_started("rename", moving.error(), is_trouble(moving.error()));
         if (auto kept = keep(r.path); !kept) return kept;
         if (auto kept = keep(r.new_path, Fate::kGone); !kept) return kept;
         note({moving->object.ino, 0});
-        if (auto renamed = rename_at(*from, *to, 0); !renamed) return not_started("rename", renamed.error());
+        if (auto renamed = rename_at(*from, *to, 0); !renamed) return not_started("rename", renamed.error(), false);
     }
     step(ApplyStep::kMade);
     tree_.renamed(r.path, r.new_path);
@@ -164,9 +169,9 @@ Applied Applier::run(const RenameRecord& r) {
 
 Applied Applier::exchange(const RenameRecord& r, const Place& from, const Place& to) {
     const auto one = stat_at(from.dir, from.name);
-    if (!one) return not_started("exchange", one.error());
+    if (!one) return not_started("exchange", one.error(), is_trouble(one.error()));
     const auto other = stat_at(to.dir, to.name);
-    if (!other) return not_started("exchange", other.error());
+    if (!other) return not_started("exchange", other.error(), is_trouble(other.error()));
     const auto noted = state_.started(lsn_);
     const bool done = noted && one->object.ino == noted->other_ino && other->object.ino == noted->ino;
     if (!done) {
@@ -175,7 +180,7 @@ Applied Applier::exchange(const RenameRecord& r, const Place& from, const Place&
         }
         note({one->object.ino, other->object.ino});
         if (auto swapped = rename_at(from, to, kRenameExchange); !swapped)
-            return not_started("exchange", swapped.error());
+            return not_started("exchange", swapped.error(), false);
     }
     step(ApplyStep::kMade);
     tree_.exchanged(r.path, r.new_path);

@@ -82,7 +82,7 @@ class Applier {
     Applied exchange(const RenameRecord& r, const Place& from, const Place& to);
     SysResult<void> copy_range(const CopyRangeRecord& r, int from, int to);
     // The operation did not take place, so a later try must not take a foreign object for its effect.
-    Unexpected<ApplyError> not_started(const char* operation, Errno error);
+    Unexpected<ApplyError> not_started(const char* operation, Errno error, bool tried);
     void note(const StartedNote& n);
     bool note_once();  // whether there was one already: the effect may have taken place
     void step(ApplyStep s) const {

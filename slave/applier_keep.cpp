@@ -31,6 +31,7 @@ Applied Applier::keep(std::string_view path, Fate fate) {
     const auto at = tree_.place(path);
     if (!at) return {};  // the record itself will say so
     const auto is = stat_at(at->dir, at->name);
+    if (!is && is_trouble(is.error())) return apply_error("look at what stands there", is.error());
     if (!is || is->is_dir() || !options_.salvage->wants(*is, Salvage::Whose::kForeign)) return {};
     Salvage::Kept kept;
     if (fate == Fate::kGone) {

@@ -43,6 +43,9 @@ Result<std::unique_ptr<Brake>, std::string> Brake::open(int state_dir, const std
     std::unique_ptr<Brake> brake(new Brake(state_dir, limit, std::move(objects)));
     const auto raw = read_file(state_dir, kPauseFile, kMaxPauseBytes);
     if (!raw && raw.error().value() == ENOENT) return brake;
+    if (!raw && is_trouble(raw.error())) {
+        return Unexpected("the state file " + std::string(kPauseFile) + " cannot be read: " + raw.error().text());
+    }
     const auto read = raw ? read_checked_text(as_text(*raw)) : CheckedJson{};
     auto& kept = brake->kept_;
     try {

@@ -182,9 +182,9 @@ Result<void, std::string> Replica::change_identity(const std::function<void(Iden
     const std::lock_guard lock(mutex_);
     Identity next = identity_;
     change(next);
-    if (auto done = state_dir_.save(next); !done) return done;
-    identity_ = std::move(next);
-    return {};
+    auto done = state_dir_.save(next);
+    identity_ = state_dir_.identity();  // also of a save that failed half way: nothing that was written is taken back
+    return done;
 }
 
 Result<void, std::string> Replica::start() {
@@ -248,6 +248,7 @@ void Replica::failed(const std::string& text) {
         damage_ = text;
     }
     spdlog::error("resync needed: {}", text);
+    applied_->distrust();  // the disk that failed may not take the identity either
     const auto saved = change_identity([](Identity& identity) {
         identity.resyncing = identity.unsure = true;
         identity.intact_until = Lsn();

@@ -25,7 +25,8 @@ struct Identity {
     std::string boot;                 // boot id of the run that wrote this
     bool resyncing = false;           // slave: a resync was begun and is not through
     Lsn resync_end;                   // slave: where the spool begins after the last resync
-    bool unsure = false;              // slave: that resync has to compare contents, whatever times and sizes say
+    bool unsure = false;              // slave: that resync has to compare contents, whatever times and sizes say;
+                                      // master: a sync may have failed in this boot
     Lsn intact_until;                 // slave, else: only of what was recorded later (0: of nothing)
 };
 

@@ -64,6 +64,11 @@ SysResult<SegmentView> Journal::view(Lsn at) {
     return SegmentView{segment, segment->fd(), segment->offset_of(at), end - at};
 }
 
+Errno Journal::refused() const {
+    const std::lock_guard lock(mutex_);
+    return refused_;
+}
+
 std::string Journal::where(Lsn at) const {
     const std::lock_guard lock(mutex_);
     auto after = std::upper_bound(segments_.begin(), segments_.end(), at,

@@ -35,8 +35,9 @@ struct JournalOptions {
 };
 
 // What a recovery writes into the place of an InFlight. Raw payload of a kRecord frame (stored uncompressed); empty:
-// a void frame. When it does not fit, the place becomes void and `payload` is appended at the tail.
-using Resolver = std::function<Bytes(const InFlight&)>;
+// a void frame. When it does not fit, the place becomes void and `payload` is appended at the tail. An error: it cannot be
+// told now, and the journal is not opened.
+using Resolver = std::function<SysResult<Bytes>(const InFlight&)>;
 
 // What a reservation is for. While there is no space for another segment, the last part of the current one (a 64th) is kept
 // for operations that give space back, so that a full disk can be emptied.
@@ -140,6 +141,8 @@ class Journal {
     SysResult<void> commit(Reservation&& r, std::uint8_t flags, std::uint32_t raw_bytes,
                            std::span<const ByteView> payload);
     SysResult<void> abandon(Reservation&& r);  // becomes a void frame
+    // What became of it cannot be told now: as a commit that failed.
+    void leave(Reservation&& r, Errno why);
 
     // Appends complete, verified frames whose first lsn is tail(). For a spool. `frames` end at a frame boundary; EINVAL
     // if not, or if they are not contiguous. On an error tail() tells which of them are in; the rest may be tried again.
@@ -164,6 +167,9 @@ class Journal {
 
     void add_listener(JournalListener& l);
     void remove_listener(JournalListener& l);
+
+    // Why nothing can be written any more; 0: it can. Something may have been done then that stands in no frame.
+    [[nodiscard]] Errno refused() const;
 
     // Where a byte is kept, for people: "0000000000000000.seg at 123".
     [[nodiscard]] std::string where(Lsn at) const;
@@ -199,9 +205,10 @@ class Journal {
     SysResult<void> roll_over();
     void want_spare();
     void set_tail(Lsn tail);
-    void clear_beyond_tail();
+    SysResult<void> clear_beyond_tail();
     [[nodiscard]] std::uint64_t used_bytes() const { return segments_.back()->offset_of(reserved_); }
     [[nodiscard]] std::vector<std::shared_ptr<const Segment>> segments_between(Lsn from, Lsn to) const;
+    [[nodiscard]] Lsn end_of(std::size_t segment) const;  // by its place in segments_
     SysResult<void> begin_anew(Lsn first);
 
     void publish(Reservation&& r);
@@ -232,7 +239,8 @@ class Journal {
     std::uint64_t spare_retry_ns_ = 0;
     bool spare_wanted_ = false;
     bool interrupted_ = false;
-    Errno refused_{0};  // why nothing can be written any more
+    Errno refused_{0};   // why nothing can be written any more
+    bool torn_ = false;  // an append that failed has left something beyond the tail
     std::vector<Ended> ended_;
     std::vector<JournalListener*> listeners_;
     std::condition_variable grew_;

@@ -43,6 +43,9 @@ SysResult<void> Journal::append(ByteView frames) {
         {
             const std::lock_guard lock(mutex_);
             if (refused_ != Errno(0)) return fail(refused_);
+            if (torn_) {
+                if (auto cleared = clear_beyond_tail(); !cleared) return cleared;
+            }
             TDFS_INVARIANT(order_.empty(), "append() to a journal in which a reservation is open");
             last_time_ns_ = std::max(last_time_ns_, wall_clock_ns());
             if (auto room = make_room(decode_header(frames)->frame_bytes(), Room::kGivesBack); !room) return room;
@@ -53,7 +56,8 @@ SysResult<void> Journal::append(ByteView frames) {
         const auto written = write_all(segment->fd(), frames.first(run), offset);
         const std::lock_guard lock(mutex_);
         if (!written) {
-            clear_beyond_tail();
+            torn_ = true;
+            [[maybe_unused]] const auto tried_again = clear_beyond_tail();  // by the next append(), where it fails
             return written;
         }
         reserved_ = reserved_ + run;
@@ -78,15 +82,14 @@ SysResult<void> Journal::hold_room(std::uint64_t bytes, std::uint64_t keep_free)
 
 // Under mutex_. After a write that failed half way: what it left must not be taken for frames one day, when other frames have
 // been appended before it.
-void Journal::clear_beyond_tail() {
+SysResult<void> Journal::clear_beyond_tail() {
     const auto fd = segments_.back()->fd();
     const auto used = used_bytes();
-    if (::ftruncate(fd, static_cast<off_t>(used)) != 0) {
-        refused_ = Errno::last();
-        return;
-    }
+    if (::ftruncate(fd, static_cast<off_t>(used)) != 0) return fail_last();
+    torn_ = false;
     // ENOSPC: make_room() tries again.
     capacity_ = preallocate(fd, used, capacity_) ? capacity_ : used;
+    return {};
 }
 
 }  // namespace tdfs

@@ -31,7 +31,7 @@ Unexpected<JournalError> refuse(const std::string& what, Errno why) {
     return refuse("journal: " + what + ": " + why.text() + advice);
 }
 
-Bytes make_void(const InFlight& /*unresolved*/) { return {}; }
+SysResult<Bytes> make_void(const InFlight& /*unresolved*/) { return Bytes(); }
 
 }  // namespace
 
@@ -62,6 +62,7 @@ class JournalOpening {
     Done fill(const std::vector<ResolvedPlace>& places);
     Done append_frame(ByteView payload);
     Done write_frame(const Segment& segment, FrameHeader h, ByteView payload);
+    SysResult<void> write_again(Lsn from, Lsn to);
 
     const Lsn first_;
     const bool same_boot_;
@@ -270,6 +271,25 @@ Done JournalOpening::write_frame(const Segment& segment, FrameHeader h, ByteView
     return {};
 }
 
+// What is shown since the last sync may be clean to the kernel and not on the disk: a sync of the last process may have
+// failed, and is reported once. Written again, it is dirty, and the next sync speaks of all of it.
+SysResult<void> JournalOpening::write_again(Lsn from, Lsn to) {
+    constexpr std::uint64_t kChunkBytes = 256 * 1024;
+    Bytes chunk;
+    auto at = from;
+    for (std::size_t i = 0; i < journal_->segments_.size(); ++i) {
+        const auto& segment = journal_->segments_[i];
+        for (const auto end = std::min(to, journal_->end_of(i)); at < end;) {
+            chunk.resize(std::min<std::uint64_t>(kChunkBytes, end - at));
+            const auto offset = segment->offset_of(at);
+            if (auto done = read_exact(segment->fd(), chunk, offset); !done) return done;
+            if (auto done = write_all(segment->fd(), chunk, offset); !done) return done;
+            at = at + chunk.size();
+        }
+    }
+    return {};
+}
+
 Done JournalOpening::begin() {
     auto& j = *journal_;
     if (auto done = j.table_.clear(); !done) return refuse("its table of reservations cannot be cleared", done.error());
@@ -278,7 +298,10 @@ Done JournalOpening::begin() {
     j.tail_ = tail.bytes();
     j.durable_ = durable_.bytes();
     j.directory_dirty_ = true;
-    if (!same_boot_) {  // it has been read, so it stands on the disk, unless the boot was not new after all
+    if (same_boot_) {
+        if (auto done = write_again(j.durable(), tail); !done)
+            return refuse("it cannot be written again", done.error());
+    } else {  // it has been read, so it stands on the disk, unless the boot was not new after all
         if (auto done = j.sync(tail); !done) return refuse("it cannot be synced", done.error());
     }
     j.marks_.begin(tail, j.durable());

@@ -56,10 +56,13 @@ SysResult<void> Journal::sync_once(std::unique_lock<std::mutex>& lock) {
 std::vector<std::shared_ptr<const Segment>> Journal::segments_between(Lsn from, Lsn to) const {
     std::vector<std::shared_ptr<const Segment>> found;
     for (std::size_t i = 0; i < segments_.size(); ++i) {
-        const auto end = i + 1 < segments_.size() ? segments_[i + 1]->first() : reserved_;
-        if (end > from && segments_[i]->first() < to) found.push_back(segments_[i]);
+        if (end_of(i) > from && segments_[i]->first() < to) found.push_back(segments_[i]);
     }
     return found;
+}
+
+Lsn Journal::end_of(std::size_t segment) const {
+    return segment + 1 < segments_.size() ? segments_[segment + 1]->first() : reserved_;
 }
 
 }  // namespace tdfs

@@ -101,6 +101,7 @@ SysResult<void> Journal::begin_anew(Lsn first) {
     durable_ = first.bytes();
     ended_.clear();
     sync_error_ = Errno(0);
+    torn_ = false;
     if (auto done = sync_directory(dir_.get()); !done) return done;
     directory_dirty_ = false;
     marks_.begin(first, first);

@@ -154,8 +154,7 @@ SysResult<void> Journal::commit(Reservation&& r, std::uint8_t flags, std::uint32
     const auto written =
         write_frame(r.segment_->fd(), encode_header(h, payload), payload, r.segment_->offset_of(r.lsn_));
     if (!written) {
-        refuse_writes(written.error());
-        r.frame_bytes_ = 0;  // its slot stays: the next open resolves it
+        leave(std::move(r), written.error());
         return written;
     }
     publish(std::move(r));
@@ -171,12 +170,17 @@ SysResult<void> Journal::abandon(Reservation&& r) {
     h.time_ns = r.time_ns_;
     const auto written = write_all(r.segment_->fd(), encode_header(h, {}), r.segment_->offset_of(r.lsn_));
     if (!written) {
-        refuse_writes(written.error());
-        r.frame_bytes_ = 0;
+        leave(std::move(r), written.error());
         return written;
     }
     publish(std::move(r));
     return {};
+}
+
+void Journal::leave(Reservation&& r, Errno why) {
+    TDFS_INVARIANT(r, "leave of no reservation");
+    refuse_writes(why);
+    r.frame_bytes_ = 0;  // its slot stays: the next open resolves it
 }
 
 void Journal::publish(Reservation&& r) {

@@ -20,7 +20,7 @@ const InFlight* slot_at(const std::vector<InFlight>& slots, Lsn at, Lsn end) {
 
 Result<TailWalk, std::string> walk_to_tail(const std::vector<SegmentFile>& files, Lsn from,
                                            const std::vector<InFlight>& slots,
-                                           const std::function<Bytes(const InFlight&)>& resolve) {
+                                           const std::function<SysResult<Bytes>(const InFlight&)>& resolve) {
     TailWalk walk;
     walk.tail = from;
     FrameScanner scanner;
@@ -41,7 +41,12 @@ Result<TailWalk, std::string> walk_to_tail(const std::vector<SegmentFile>& files
                 walk.tail = walk.tail + frame.bytes.size();
             } else if (const auto* slot = slot_at(slots, walk.tail, end)) {
                 walk.last_time_ns = std::max(walk.last_time_ns, slot->time_ns);
-                walk.places.push_back({file.segment, slot->lsn, slot->frame_bytes, slot->time_ns, resolve(*slot)});
+                auto payload = resolve(*slot);
+                if (!payload) {
+                    return Unexpected("journal: what was in flight at lsn " + std::to_string(slot->lsn.bytes()) +
+                                      " cannot be looked at: " + payload.error().text());
+                }
+                walk.places.push_back({file.segment, slot->lsn, slot->frame_bytes, slot->time_ns, std::move(*payload)});
                 walk.tail = slot->lsn + slot->frame_bytes;
             } else {
                 return walk;

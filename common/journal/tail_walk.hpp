@@ -30,6 +30,6 @@ struct TailWalk {
 // journal ends. Reads only. An error names the segment that cannot be read.
 Result<TailWalk, std::string> walk_to_tail(const std::vector<SegmentFile>& files, Lsn from,
                                            const std::vector<InFlight>& slots,
-                                           const std::function<Bytes(const InFlight&)>& resolve);
+                                           const std::function<SysResult<Bytes>(const InFlight&)>& resolve);
 
 }  // namespace tdfs

@@ -153,6 +153,10 @@ Answer<Rounds::Round> Rounds::next() {
             return Unexpected<Unreadable>("the master's journal ends before its tail");
         }
     }
+    if (const auto why = journal_.refused(); why != Errno(0)) {
+        return Unexpected<Unreadable>("the master cannot record changes any more (" + why.text() +
+                                      "): it is to be restarted when its disk is in order");
+    }
     // Writers were faster than we until they were held: the hold would be too long.
     Round late;
     take(late);

@@ -33,7 +33,7 @@ class ResyncSink::Impl {
         : full_(start.full),
           tree_(root, LocalTree::Stage::kOwn, std::move(may_remove), Keeping{salvage}),
           matcher_(tree_, links_, agenda_),
-          transfers_(tree_, links_, agenda_) {
+          transfers_(tree_, links_, agenda_, start.full ? Transfers::Read::kFromDisk : Transfers::Read::kAsShown) {
         TouchedPath whole;
         whole.deep = true;
         agenda_.paths.push_back(std::move(whole));

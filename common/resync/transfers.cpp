@@ -156,6 +156,12 @@ Result<std::vector<std::pair<std::uint64_t, std::uint64_t>>, std::string> Transf
     std::vector<std::pair<std::uint64_t, std::uint64_t>> hashes;
     end = std::min({end, f.local_size, f.transfer.entry.size});
     if (begin >= end) return hashes;
+    // Lets the kernel drop what it takes for written; what it knows to be unwritten stays. A file system that cannot do
+    // so shows what it has.
+    if (read_ == Read::kFromDisk) {
+        static_cast<void>(::posix_fadvise(f.fd.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+                                          POSIX_FADV_DONTNEED));
+    }
     BlockReader reader(f.fd.get(), begin, end);
     BlockReader::Block block;
     for (;;) {

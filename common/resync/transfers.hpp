@@ -24,7 +24,10 @@ inline constexpr std::size_t kMaxOpenFiles = 128;
 // names of that object are put on the agenda at once. Not thread-safe; all references outlive it.
 class Transfers {
   public:
-    Transfers(LocalTree& tree, LinkGroups& links, Agenda& agenda) : tree_(tree), links_(links), agenda_(agenda) {}
+    // Where what is there is read from. After a sync that failed the kernel may show what never reached the disk.
+    enum class Read : std::uint8_t { kAsShown, kFromDisk };
+    Transfers(LocalTree& tree, LinkGroups& links, Agenda& agenda, Read read)
+        : tree_(tree), links_(links), agenda_(agenda), read_(read) {}
     ~Transfers();
     Transfers(const Transfers&) = delete;
     Transfers& operator=(const Transfers&) = delete;
@@ -82,6 +85,7 @@ class Transfers {
     LocalTree& tree_;
     LinkGroups& links_;
     Agenda& agenda_;
+    const Read read_;
     FilePtr current_;  // ranges of it are being asked for
     std::deque<FilePtr> need_xattrs_;
     std::deque<Question> questions_;    // in flight

@@ -35,7 +35,7 @@ struct Backing {
         }
         InFlight f;
         encode_intent({ino, other, data, r}, encoded, f.intent);
-        payload = resolve_intent(dir.fd(), f);
+        payload = *resolve_intent(dir.fd(), f);
         if (payload.empty()) return "";
         const auto record = decode_record(payload);
         REQUIRE(record);
@@ -169,5 +169,5 @@ TEST_CASE("an intent that cannot be read is void, not guessed at") {
     TempDir dir;
     InFlight f;
     f.intent = Bytes(13, std::byte{0xff});
-    CHECK(resolve_intent(dir.fd(), f).empty());
+    CHECK(resolve_intent(dir.fd(), f)->empty());
 }
