@@ -1,4 +1,6 @@
 // What must hold: while it runs, after each power cut, and at the end.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -60,7 +62,11 @@ void Cluster::operation_done() {
 void Cluster::synced(const std::string& path) {
     const Object* const object = master_.tree.find(path);
     if (object == nullptr) return;
-    std::erase_if(synced_, [&](const SyncedFile& s) { return s.path == path; });
+    // An earlier fsync has told that some of it is lost: that stays so until it is written anew.
+    struct stat s {};
+    const Process& master = world_.process(0);
+    if (::lstat((master.dir + "/" + path).c_str(), &s) != 0 || master.disk.has_lost(s.st_ino)) return;
+    std::erase_if(synced_, [&](const SyncedFile& one) { return one.path == path; });
     synced_.push_back({path, history_.end(), *object});
 }
 

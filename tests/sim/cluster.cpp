@@ -19,13 +19,14 @@ constexpr std::uint64_t kPatienceNs = 400'000 * kMs;  // for what is in order to
 
 }  // namespace
 
-Cluster::Cluster(World& world, const std::string& dir) : world_(world), dir_(dir), random_(world.random.fork()) {
+Cluster::Cluster(World& world, const std::string& dir)
+    : world_(world), dir_(dir), random_(world.random.fork()), spells_(~world.settings.seed) {
     const auto slaves = random_.one_in(3) ? 2 : 1;
     for (int id = 0; id <= slaves; ++id) {
         const std::string name = id == 0 ? "master" : host(id);
         const std::string place = dir + "/" + name;
         TDFS_INVARIANT(::mkdir(place.c_str(), 0755) == 0, "a directory can be made");
-        world.processes.push_back(std::make_unique<Process>(id, name, place, random_.fork()));
+        world.processes.push_back(std::make_unique<Process>(id, name, place, random_.fork(), spells_.fork()));
         world.processes.back()->boot = name + "-boot-0";
         world.processes.back()->disk.begin();
         Node node;
@@ -37,6 +38,7 @@ Cluster::Cluster(World& world, const std::string& dir) : world_(world), dir_(dir
     world.yield_in = random_.one_in(2) ? 4 : 32;
     world.call_ns = random_.between(500, 20'000);
     retain_bytes_ = random_.one_in(3) ? random_.between(16, 128) * 1024 : 1ull << 30;
+    if (world.settings.disk_trouble && spells_.one_in(2)) spell_at_ = spells_.between(100, 1500) * kMs;
     for (int id = 1; id <= slaves; ++id) {
         auto& quality = world.network.quality(id);
         quality.latency_ns = random_.between(10, 5000) * 1000;
@@ -54,7 +56,8 @@ void Cluster::run() {
             bring_fault();
             fault_at = world_.scheduler.now() + random_.between(10, 500) * kMs;
         }
-        std::uint64_t next = std::min({fault_at, until, world_.network.next_event()});
+        if (world_.scheduler.now() >= spell_at_) bring_bad_spell();
+        std::uint64_t next = std::min({fault_at, spell_at_, until, world_.network.next_event()});
         for (const auto& node : nodes_) next = std::min(next, std::max(node.start_at, world_.scheduler.now() + 1));
         world_.scheduler.step(next);
         look_after();
@@ -77,6 +80,8 @@ void Cluster::look_after() {
             world_.bury(p);
             node.start_at = world_.scheduler.now() + random_.between(1, 400) * kMs;
         }
+        const bool is_healthy = world_.scheduler.now() >= p.spell.until;
+        if (p.alive && is_healthy && node.is_halted && node.is_halted()) node.stop_asked = true;
         if (!p.alive && world_.scheduler.now() >= node.start_at) start(node);
     }
 }
@@ -85,6 +90,7 @@ void Cluster::start(Node& node) {
     node.start_at = kNever;
     node.stop_asked = false;
     node.state = nullptr;
+    node.is_halted = nullptr;
     Process& p = world_.process(node.id);
     p.alive = true;
     world_.say("%s starts", p.name.c_str());
@@ -143,6 +149,22 @@ void Cluster::bring_fault() {
     }
 }
 
+void Cluster::bring_bad_spell() {
+    constexpr std::array<unsigned, 6> kKinds{
+        BadSpell::kSyncs,   BadSpell::kSyncs | BadSpell::kContent,
+        BadSpell::kContent, BadSpell::kNames,
+        BadSpell::kReads,   BadSpell::kSyncs | BadSpell::kContent | BadSpell::kNames | BadSpell::kReads};
+    constexpr std::array<std::uint64_t, 4> kOneIn{1, 2, 6, 30};
+    Process& p = world_.process(static_cast<int>(spells_.below(nodes_.size())));
+    const auto now = world_.scheduler.now();
+    p.spell = {now + spells_.between(1, 800) * kMs, kKinds[spells_.below(kKinds.size())],
+               kOneIn[spells_.below(kOneIn.size())]};
+    world_.say("%s has a failing disk: kinds %u, one call in %llu", p.name.c_str(), p.spell.kinds,
+               static_cast<unsigned long long>(p.spell.one_in));
+    if ((p.spell.kinds & BadSpell::kSyncs) != 0 && spells_.one_in(2)) p.disk.lose_some(p.chance);
+    spell_at_ = now + spells_.between(50, 1500) * kMs;
+}
+
 void Cluster::heal() {
     world_.say("everything is healed");
     working_ = false;
@@ -150,6 +172,7 @@ void Cluster::heal() {
         Process& p = world_.process(node.id);
         p.doom = Death::kNone;
         p.full_until = 0;
+        p.spell = {};
         node.stop_asked = false;
         if (node.id == 0) continue;
         auto& quality = world_.network.quality(node.id);

@@ -20,6 +20,7 @@ struct Node {
     bool stop_asked = false;
     std::uint64_t start_at = kNever;  // when it is to run again
     std::uint64_t boots = 0;
+    std::function<bool()> is_halted;  // of this run: it waits for somebody to restart it
 
     // A slave's: what it is, and what it has said.
     AppliedState* state = nullptr;           // of this run, once it has moved
@@ -85,6 +86,7 @@ class Cluster {
     void check_spool(const Process& slave, const Node& node);
     void untouched(const Process& p, const Tree& was, Lsn since, const std::string& only, const std::string& promise);
     void bring_fault();
+    void bring_bad_spell();
     void heal();
     void until_equal();
     [[nodiscard]] bool is_equal();
@@ -108,6 +110,8 @@ class Cluster {
     bool working_ = true;
     std::uint64_t retain_bytes_;
     std::uint64_t faults_ = 0;
+    Random spells_;  // a stream of their own, so that all else is as it would be without them
+    std::uint64_t spell_at_ = kNever;
 };
 
 // The fibers that run the daemons' wiring (as main.cpp of each does). They return when the daemon ends in order.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/tree_read.hpp"
 #include "tests/sim/world.hpp"
@@ -22,18 +23,44 @@ std::map<std::uint64_t, const Object*> by_ino(const Tree& tree) {
     return found;
 }
 
+void replace_content(int fd, const Bytes& data) {
+    const Quiet quiet;
+    const int writable = ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_CLOEXEC);
+    TDFS_INVARIANT(writable >= 0, "a file can be opened");
+    TDFS_INVARIANT(::pwrite(writable, data.data(), data.size(), 0) == static_cast<ssize_t>(data.size()),
+                   "a file can be shown as it is on the disk");
+    ::close(writable);
+}
+
 }  // namespace
 
 Disk::Disk(std::string dir, Random random) : dir_(std::move(dir)), random_(random), in_order_(random_.one_in(2)) {}
 
 void Disk::begin() {
-    objects_.clear();
+    lost_.clear();
+    owed_.clear();
+    errors_ = errors_told = 0;
+    begin(true);
+}
+
+// All of what stands there is on the disk, or all but what is lost.
+void Disk::begin(bool all_of_it) {
+    const auto before = std::exchange(objects_, {});
+    const auto births = births_;
     births_.clear();
     names_.clear();
     changes_.clear();
     const Tree tree = Tree::read(dir_, true);
     for (const auto& [path, object] : tree.objects()) {
-        objects_[object->ino] = *object;
+        auto& kept = objects_[object->ino] = *object;
+        if (!all_of_it && lost_.any_of(object->ino)) {
+            const auto old = before.find(object->ino);
+            const auto birth = births.find(object->ino);
+            lost_.take_back(kept, *object,
+                            old != before.end()     ? old->second
+                            : birth != births.end() ? birth->second
+                                                    : Object());
+        }
         if (path.empty()) {
             root_ = object->ino;
             continue;
@@ -93,7 +120,54 @@ void Disk::settle(const std::vector<bool>& chosen) {
     changes_ = std::move(left);
 }
 
-void Disk::keep(const Object& now) { objects_[now.ino] = now; }
+void Disk::keep(const Object& now) {
+    Object kept = now;
+    lost_.take_back(kept, now, on_disk(now.ino));
+    objects_[now.ino] = std::move(kept);
+}
+
+// Nothing: a file that never had a name, or was made and not synced.
+const Object& Disk::on_disk(std::uint64_t ino) const {
+    static const Object kNothing;
+    if (const auto old = objects_.find(ino); old != objects_.end()) return old->second;
+    const auto birth = births_.find(ino);
+    return birth == births_.end() ? kNothing : birth->second;
+}
+
+void Disk::lose(const Object& now, Random& chance) {
+    lost_.lose(now, on_disk(now.ino), chance);
+    owed_.insert(now.ino);
+}
+
+void Disk::lose_file(int fd, Random& chance) {
+    lose(*read_object("/proc/self/fd/" + std::to_string(fd), Follow::kYes), chance);
+    ++errors_;
+}
+
+void Disk::lose_some(Random& chance) {
+    const Tree tree = Tree::read(dir_, true);
+    const auto share = chance.between(1, 4);
+    for (const auto& [ino, object] : by_ino(tree)) {
+        if (object->is_regular() && object->data != on_disk(ino).data && chance.one_in(share)) lose(*object, chance);
+    }
+    ++errors_;
+}
+
+bool Disk::owes_error(std::uint64_t ino, bool told) {
+    const bool owes = owed_.contains(ino);
+    if (told) owed_.erase(ino);
+    return owes;
+}
+
+void Disk::drop_cache(int fd) {
+    const auto now = read_object("/proc/self/fd/" + std::to_string(fd), Follow::kYes);
+    if (!lost_.any_of(now->ino)) return;
+    Object shown = *now;
+    lost_.take_back(shown, *now, on_disk(now->ino));
+    lost_.clear(now->ino);
+    if (shown.data == now->data) return;
+    replace_content(fd, shown.data);
+}
 
 void Disk::sync_file(int fd) {
     keep(*read_object("/proc/self/fd/" + std::to_string(fd), Follow::kYes));
@@ -115,7 +189,7 @@ void Disk::sync_directory(int fd) {
     settle(chosen);
 }
 
-void Disk::sync_all() { begin(); }
+void Disk::sync_all() { begin(false); }
 
 void Disk::write_back() {
     if (!changes_.empty()) {
@@ -165,6 +239,7 @@ Object Disk::merged(const Object* old, const Object* now) {
         result.data.insert(result.data.end(), now->data.begin() + static_cast<std::ptrdiff_t>(old->data.size()),
                            now->data.begin() + static_cast<std::ptrdiff_t>(old->data.size() + kept));
     }
+    lost_.take_back(result, *now, *old);
     return result;
 }
 

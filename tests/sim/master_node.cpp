@@ -43,6 +43,7 @@ void run_master(Cluster& cluster, Process& p) {
     Locks locks;
     NodeTable nodes(volume.root(), *root_info, kDirectories);
     Mutator mutator(journal, options.compress);
+    cluster.node(p.id).is_halted = [&mutator] { return mutator.broken(); };
     Settler settler(locks, nodes, mutator, journal);
     if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return world.say("master: %s", ok.error().text().c_str());
@@ -82,6 +83,7 @@ void run_master(Cluster& cluster, Process& p) {
         Workload(cluster, file_system, nodes, world.random.fork()).run();
         settler.settle_all();
     }
+    cluster.node(p.id).is_halted = nullptr;
     settler.stop();
     publisher.stop();
     if (auto closed = volume.close(); !closed) world.say("master: %s", closed.error().c_str());

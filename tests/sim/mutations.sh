@@ -6,10 +6,13 @@ set -euo pipefail
 sim=${1:?"usage: mutations.sh SIM [SEEDS]"}
 seeds=${2:-10000}
 
+declare -A failing=([failed-fsync-taken-for-done]=1) # needs disks that fail
 declare -A begin=([clean-stop-before-syncfs]=6140 [note-forgotten]=460)
 status=0
 for mutation in $("$sim" --mutations); do
-    if out=$("$sim" --mutation "$mutation" --seed "${begin[$mutation]:-1}" --count "$seeds" --no-disk-trouble); then
+    disks=--no-disk-trouble
+    [[ -v failing[$mutation] ]] && disks=
+    if out=$("$sim" --mutation "$mutation" --seed "${begin[$mutation]:-1}" --count "$seeds" $disks); then
         echo "$mutation: NOT FOUND in $seeds seeds"
         status=1
     elif found=$(grep -m 1 '^seed .* failed' <<<"$out"); then

@@ -24,6 +24,7 @@ struct Fiber {
     std::uint64_t deadline = kNever;  // while blocked
     const char* last_call = "";       // for people
     int saved_errno = 0;
+    std::uint64_t failed_syncs = 0;  // of the tree's files and directories, that it was told of
     ucontext_t context{};
 };
 

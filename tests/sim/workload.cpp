@@ -246,16 +246,20 @@ void Workload::sync() {
     if (!node || path.empty()) return;
     auto file = fs_.open(node, O_RDWR);
     if (!file) return;
+    const auto& failed = cluster_.world().scheduler.current()->failed_syncs;
+    const auto failed_before = failed;
     bool synced = fs_.fsync(**file, random_.one_in(2)).has_value();
     fs_.close(std::move(*file));
     for (std::string at = path; synced && !at.empty();) {
         at = parent_of(at);
         const Found dir(fs_, nodes_, at);
+        if (!dir) return;
         auto opened = fs_.open_directory(dir);
         synced = opened && fs_.fsync_directory(**opened);
         if (opened) fs_.close_directory(std::move(*opened));
     }
     cluster_.operation_done();
+    if (synced && failed != failed_before) cluster_.world().fail("an fsync failed, and " + path + " is called durable");
     if (synced) cluster_.synced(path);
 }
 

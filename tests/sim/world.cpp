@@ -44,6 +44,15 @@ bool World::is_last_call() {
     return p.doom != Death::kNone && p.calls_to_doom == 0;
 }
 
+bool World::disk_fails(unsigned kind, const char* what) {
+    Process& p = *current();
+    if (scheduler.now() >= p.spell.until || (p.spell.kinds & kind) == 0 || !p.chance.one_in(p.spell.one_in))
+        return false;
+    say("%s: EIO to %s", p.name.c_str(), what);
+    note("EIO", scheduler.now());
+    return true;
+}
+
 void World::die(Process& p) {
     say("%s %s", p.name.c_str(), p.doom == Death::kKilled ? "is killed" : "loses power");
     p.alive = false;
@@ -62,6 +71,7 @@ void World::bury(Process& p) {
         network.closed(it->first, p.death == Death::kPowerLost);
         events.erase(it->first);
         ::close(it->first);
+        errors_told_at_open.erase(it->first);
         it = owner_of.erase(it);
     }
     for (auto it = mappings.begin(); it != mappings.end();) {

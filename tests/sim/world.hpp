@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tests/sim/bad_spell.hpp"
 #include "tests/sim/disk.hpp"
 #include "tests/sim/network.hpp"
 #include "tests/sim/random.hpp"
@@ -19,8 +20,8 @@ enum class Death { kNone, kKilled, kPowerLost };
 
 // A machine with one daemon on it.
 struct Process {
-    Process(int number, std::string called, std::string directory, Random random)
-        : id(number), name(std::move(called)), dir(std::move(directory)), disk(dir, random) {}
+    Process(int number, std::string called, std::string directory, Random random, Random of_spells)
+        : id(number), name(std::move(called)), dir(std::move(directory)), disk(dir, random), chance(of_spells) {}
 
     const int id;
     const std::string name;
@@ -32,6 +33,8 @@ struct Process {
     Death doom = Death::kNone;        // what is to happen ...
     std::uint64_t calls_to_doom = 0;  // ... at the so-manyth call from here on
     std::uint64_t full_until = 0;     // ENOSPC to whatever takes space
+    BadSpell spell;
+    Random chance;  // of what fails in bad spells
     std::uint64_t calls = 0;
 };
 
@@ -39,7 +42,7 @@ struct Settings {
     std::uint64_t seed = 0;
     std::string mutation;      // which fault is built in; empty: none
     bool power = true;         // whether machines lose power
-    bool disk_trouble = true;  // whether disks fill up
+    bool disk_trouble = true;  // whether disks fill up and fail
     bool verbose = false;
     std::uint64_t calls_from = 0;  // when each call is told, too; 0: never
 };
@@ -61,10 +64,11 @@ struct World {
     Scheduler scheduler;
     Network network;
     std::vector<std::unique_ptr<Process>> processes;
-    std::unordered_map<int, std::uint64_t> events;            // eventfds and their counters
-    std::unordered_map<int, int> owner_of;                    // descriptor -> process
-    std::map<void*, Mapping> mappings;                        // of shared files
-    std::unordered_map<std::uint64_t, std::uint64_t> mtimes;  // by inode, in simulated time
+    std::unordered_map<int, std::uint64_t> events;               // eventfds and their counters
+    std::unordered_map<int, int> owner_of;                       // descriptor -> process
+    std::unordered_map<int, std::uint64_t> errors_told_at_open;  // by descriptor: later ones are news to its syncfs
+    std::map<void*, Mapping> mappings;                           // of shared files
+    std::unordered_map<std::uint64_t, std::uint64_t> mtimes;     // by inode, in simulated time
     // Inode numbers in the order in which they are first seen: the real ones depend on who else makes files there.
     std::uint64_t virtual_ino(std::uint64_t real) { return inos.try_emplace(real, inos.size() + 1).first->second; }
     std::unordered_map<std::uint64_t, std::uint64_t> inos;
@@ -82,6 +86,8 @@ struct World {
     void at_call(const char* what);
     // Whether the call being made is the process's last: then it may happen in part.
     bool is_last_call();
+    // Whether the current process's disk answers EIO to this call.
+    bool disk_fails(unsigned kind, const char* what);
     [[noreturn]] void die(Process& p);
     void note(const char* what, std::uint64_t value);
     void say(const char* format, ...) __attribute__((format(printf, 2, 3)));

@@ -50,22 +50,33 @@ void check_inside(const std::string& path) {
     the_world->fail(p.name + " changes something outside of its directory: " + path);
 }
 
-// A file system that finds no space for data has set the file's time already.
-enum class Needs { kNothing, kSpace, kSpaceForData };
+struct Call {
+    const char* what;
+    int fd;
+    unsigned kind = 0;         // of BadSpell, if it may fail by itself
+    bool takes_space = false;  // a full disk refuses it
+    // A file system that cannot write data has set the file's time already.
+    bool sets_time_first = false;
+};
+
+int failed(int error) {
+    errno = error;
+    return -1;
+}
 
 // What every changing call has around it. `after` is called when it succeeded.
 template <class Real, class After>
-long changing(const char* what, int fd, Needs needs, const Real& real, const After& after) {
+long changing(const Call& call, const Real& real, const After& after) {
     World& world = *the_world;
-    world.at_call(what);
+    world.at_call(call.what);
     Process& p = *world.current();
-    check_inside(path_of(fd));
+    check_inside(path_of(call.fd));
     const bool last = world.is_last_call();
     if (last && world.random.one_in(2)) world.die(p);
-    if (needs != Needs::kNothing && world.scheduler.now() < p.full_until) {
-        if (needs == Needs::kSpaceForData) touch(ino_of(fd));
-        errno = ENOSPC;
-        return -1;
+    const bool is_full = call.takes_space && world.scheduler.now() < p.full_until;
+    if (is_full || world.disk_fails(call.kind, call.what)) {
+        if (call.sets_time_first) touch(ino_of(call.fd));
+        return failed(is_full ? ENOSPC : EIO);
     }
     const long result = real();
     const int error = errno;
@@ -76,7 +87,9 @@ long changing(const char* what, int fd, Needs needs, const Real& real, const Aft
 }
 
 void own(int fd) {
-    if (fd >= 0) the_world->owner_of[fd] = the_world->current()->id;
+    if (fd < 0) return;
+    the_world->owner_of[fd] = the_world->current()->id;
+    the_world->errors_told_at_open[fd] = the_world->current()->disk.errors_told;
 }
 
 int fd_in(const char* proc_path) {
@@ -97,11 +110,30 @@ std::size_t within_life(std::uint64_t offset, std::size_t bytes) {
     return done == 0 ? 0 : std::min<std::size_t>(bytes, first + (done - 1) * kPage);
 }
 
+// And how much of it a failing disk takes.
+std::size_t within_health(std::size_t bytes) {
+    World& world = *the_world;
+    if (bytes < 2 || !world.disk_fails(BadSpell::kContent, "write in part")) return bytes;
+    return world.current()->chance.between(1, bytes - 1);
+}
+
+void content_changed(int fd, std::uint64_t offset, std::uint64_t bytes) {
+    const auto ino = ino_of(fd);
+    touch(ino);
+    the_world->current()->disk.written(ino, offset, bytes);
+}
+
+void end_moved(int fd, std::uint64_t size) {
+    const auto ino = ino_of(fd);
+    touch(ino);
+    the_world->current()->disk.cut(ino, size);
+}
+
 int rename_call(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
     const auto moved = ino_at(from_dir, from);
     const auto there = ino_at(to_dir, to);
     return static_cast<int>(changing(
-        "rename", to_dir, Needs::kNothing, [&] { return __real_renameat2(from_dir, from, to_dir, to, flags); },
+        {"rename", to_dir, BadSpell::kNames}, [&] { return __real_renameat2(from_dir, from, to_dir, to, flags); },
         [&] {
             if (moved == there) return;  // two names of one object: nothing happens
             const auto one = ino_of(from_dir), other = ino_of(to_dir);
@@ -112,6 +144,27 @@ int rename_call(int from_dir, const char* from, int to_dir, const char* to, unsi
             if (there != 0) objects.push_back(there);
             the_world->current()->disk.renamed({{one, from, exchange ? there : 0}, {other, to, moved}}, objects);
         }));
+}
+
+// A sync that is a killed process's last has told nobody of its error: the next one tells.
+bool sync_fails(int fd) {
+    World& world = *the_world;
+    Process& p = *world.current();
+    struct stat s {};
+    const bool fails = world.disk_fails(BadSpell::kSyncs, "fsync");
+    if (::fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) return fails;
+    if (fails) p.disk.lose_file(fd, p.chance);
+    return p.disk.owes_error(s.st_ino, !world.is_last_call());
+}
+
+bool syncfs_fails(int fd) {
+    World& world = *the_world;
+    Process& p = *world.current();
+    if (world.disk_fails(BadSpell::kSyncs, "syncfs")) p.disk.lose_some(p.chance);
+    auto& told = world.errors_told_at_open[fd];
+    if (p.disk.errors() == told) return false;
+    if (!world.is_last_call()) told = p.disk.errors_told = p.disk.errors();
+    return true;
 }
 
 // After something new has got a name.
@@ -143,11 +196,12 @@ int __wrap_openat(int dir, const char* name, int flags, ...) {
     const bool is_new = (flags & O_CREAT) != 0 && ino_at(dir, name) == 0;
     if (is_new || (flags & O_TMPFILE) == O_TMPFILE) {
         fd = static_cast<int>(changing(
-            "create", dir, Needs::kSpace, [&] { return __real_openat(dir, name, flags, mode); },
+            {"create", dir, BadSpell::kNames, true}, [&] { return __real_openat(dir, name, flags, mode); },
             [&] {
                 if (is_new) born(dir, name);
             }));
     } else {
+        if (dir >= 0 && the_world->disk_fails(BadSpell::kNames, "open")) return failed(EIO);
         fd = __real_openat(dir, name, flags, mode);
         if (fd >= 0 && (flags & O_TRUNC) != 0) touch(ino_of(fd));
     }
@@ -171,6 +225,7 @@ int __wrap_close(int fd) {
         the_world->network.closed(fd, false);
         the_world->events.erase(fd);
         the_world->owner_of.erase(fd);
+        the_world->errors_told_at_open.erase(fd);
     }
     return __real_close(fd);
 }
@@ -178,12 +233,12 @@ int __wrap_close(int fd) {
 ssize_t __wrap_pwrite(int fd, const void* from, size_t bytes, off_t offset) {
     if (!simulated()) return __real_pwrite(fd, from, bytes, offset);
     const bool is_full = the_world->scheduler.now() < the_world->current()->full_until;
-    const auto needs =
-        !is_full || is_segment(fd) ? Needs::kNothing : Needs::kSpaceForData;  // a segment's space is held
+    const bool takes_space = is_full && !is_segment(fd);  // a segment's space is held
+    const auto at = static_cast<std::uint64_t>(offset);
     return changing(
-        "write", fd, needs,
-        [&] { return __real_pwrite(fd, from, within_life(static_cast<std::uint64_t>(offset), bytes), offset); },
-        [&] { touch(ino_of(fd)); });
+        {"write", fd, BadSpell::kContent, takes_space, true},
+        [&] { return __real_pwrite(fd, from, within_health(within_life(at, bytes)), offset); },
+        [&] { content_changed(fd, at, bytes); });
 }
 
 ssize_t __wrap_pwritev(int fd, const iovec* parts, int count, off_t offset) {
@@ -199,21 +254,23 @@ ssize_t __wrap_pwritev(int fd, const iovec* parts, int count, off_t offset) {
 int __wrap_ftruncate(int fd, off_t size) {
     if (!simulated()) return __real_ftruncate(fd, size);
     return static_cast<int>(changing(
-        "truncate", fd, Needs::kNothing, [&] { return __real_ftruncate(fd, size); }, [&] { touch(ino_of(fd)); }));
+        {"truncate", fd, BadSpell::kContent}, [&] { return __real_ftruncate(fd, size); },
+        [&] { end_moved(fd, static_cast<std::uint64_t>(size)); }));
 }
 
 int __wrap_truncate(const char* path, off_t size) {
     if (!simulated()) return __real_truncate(path, size);
     const int fd = fd_in(path);
     return static_cast<int>(changing(
-        "truncate", fd, Needs::kNothing, [&] { return __real_truncate(path, size); }, [&] { touch(ino_of(fd)); }));
+        {"truncate", fd, BadSpell::kContent}, [&] { return __real_truncate(path, size); },
+        [&] { end_moved(fd, static_cast<std::uint64_t>(size)); }));
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {
     if (!simulated()) return __real_fallocate(fd, mode, offset, length);
     return static_cast<int>(changing(
-        "fallocate", fd, Needs::kSpaceForData, [&] { return __real_fallocate(fd, mode, offset, length); },
-        [&] { touch(ino_of(fd)); }));
+        {"fallocate", fd, BadSpell::kContent, true, true}, [&] { return __real_fallocate(fd, mode, offset, length); },
+        [&] { content_changed(fd, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(length)); }));
 }
 
 // The space is held by saying so: taking it for real costs too much time.
@@ -222,43 +279,47 @@ int __wrap_posix_fallocate(int fd, off_t offset, off_t length) {
     struct stat s {};
     if (::fstat(fd, &s) != 0) return errno;
     const auto grow = [&] { return s.st_size < offset + length ? __real_ftruncate(fd, offset + length) : 0; };
-    return changing("preallocate", fd, Needs::kSpace, grow, [] {}) == 0 ? 0 : errno;
+    return changing({"preallocate", fd, BadSpell::kContent, true}, grow, [] {}) == 0 ? 0 : errno;
 }
 
 ssize_t __wrap_copy_file_range(int from, off_t* in, int to, off_t* out, size_t length, unsigned flags) {
     if (!simulated()) return __real_copy_file_range(from, in, to, out, length, flags);
     ssize_t copied = 0;
     return changing(
-        "copy", to, Needs::kSpaceForData,
+        {"copy", to, BadSpell::kContent, true, true},
         [&] { return copied = __real_copy_file_range(from, in, to, out, length, flags); },
         [&] {
-            if (copied > 0) touch(ino_of(to));
+            if (copied <= 0) return;
+            const auto n = static_cast<std::uint64_t>(copied);
+            content_changed(to, static_cast<std::uint64_t>(*out) - n, n);
         });
 }
 
 int __wrap_mkdirat(int dir, const char* name, mode_t mode) {
     if (!simulated()) return __real_mkdirat(dir, name, mode);
     return static_cast<int>(changing(
-        "mkdir", dir, Needs::kSpace, [&] { return __real_mkdirat(dir, name, mode); }, [&] { born(dir, name); }));
+        {"mkdir", dir, BadSpell::kNames, true}, [&] { return __real_mkdirat(dir, name, mode); },
+        [&] { born(dir, name); }));
 }
 
 int __wrap_mknodat(int dir, const char* name, mode_t mode, dev_t device) {
     if (!simulated()) return __real_mknodat(dir, name, mode, device);
     return static_cast<int>(changing(
-        "mknod", dir, Needs::kSpace, [&] { return __real_mknodat(dir, name, mode, device); },
+        {"mknod", dir, BadSpell::kNames, true}, [&] { return __real_mknodat(dir, name, mode, device); },
         [&] { born(dir, name); }));
 }
 
 int __wrap_symlinkat(const char* target, int dir, const char* name) {
     if (!simulated()) return __real_symlinkat(target, dir, name);
     return static_cast<int>(changing(
-        "symlink", dir, Needs::kSpace, [&] { return __real_symlinkat(target, dir, name); }, [&] { born(dir, name); }));
+        {"symlink", dir, BadSpell::kNames, true}, [&] { return __real_symlinkat(target, dir, name); },
+        [&] { born(dir, name); }));
 }
 
 int __wrap_linkat(int from_dir, const char* from, int dir, const char* name, int flags) {
     if (!simulated()) return __real_linkat(from_dir, from, dir, name, flags);
     return static_cast<int>(changing(
-        "link", dir, Needs::kSpace, [&] { return __real_linkat(from_dir, from, dir, name, flags); },
+        {"link", dir, BadSpell::kNames, true}, [&] { return __real_linkat(from_dir, from, dir, name, flags); },
         [&] {
             const auto parent = ino_of(dir), ino = ino_at(dir, name);
             touch(parent);
@@ -271,7 +332,7 @@ int __wrap_unlinkat(int dir, const char* name, int flags) {
     if (!simulated()) return __real_unlinkat(dir, name, flags);
     const auto ino = ino_at(dir, name);
     return static_cast<int>(changing(
-        "unlink", dir, Needs::kNothing, [&] { return __real_unlinkat(dir, name, flags); },
+        {"unlink", dir, BadSpell::kNames}, [&] { return __real_unlinkat(dir, name, flags); },
         [&] {
             const auto parent = ino_of(dir);
             touch(parent);
@@ -299,6 +360,7 @@ long __wrap_syscall(long number, ...) {
         return rename_call(static_cast<int>(a[0]), reinterpret_cast<const char*>(a[1]), static_cast<int>(a[2]),
                            reinterpret_cast<const char*>(a[3]), static_cast<unsigned>(a[4]));
     }
+    if (simulated() && number == SYS_openat2 && the_world->disk_fails(BadSpell::kNames, "open")) return failed(EIO);
     const long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (simulated() && number == SYS_openat2) own(static_cast<int>(result));
     return result;
@@ -307,19 +369,19 @@ long __wrap_syscall(long number, ...) {
 int __wrap_fchmod(int fd, mode_t mode) {
     if (!simulated()) return __real_fchmod(fd, mode);
     return static_cast<int>(changing(
-        "chmod", fd, Needs::kNothing, [&] { return __real_fchmod(fd, mode); }, [] {}));
+        {"chmod", fd, BadSpell::kNames}, [&] { return __real_fchmod(fd, mode); }, [] {}));
 }
 
 int __wrap_chmod(const char* path, mode_t mode) {
     if (!simulated()) return __real_chmod(path, mode);
     return static_cast<int>(changing(
-        "chmod", fd_in(path), Needs::kNothing, [&] { return __real_chmod(path, mode); }, [] {}));
+        {"chmod", fd_in(path), BadSpell::kNames}, [&] { return __real_chmod(path, mode); }, [] {}));
 }
 
 int __wrap_fchownat(int dir, const char* name, uid_t uid, gid_t gid, int flags) {
     if (!simulated()) return __real_fchownat(dir, name, uid, gid, flags);
     return static_cast<int>(changing(
-        "chown", dir, Needs::kNothing, [&] { return __real_fchownat(dir, name, uid, gid, flags); }, [] {}));
+        {"chown", dir, BadSpell::kNames}, [&] { return __real_fchownat(dir, name, uid, gid, flags); }, [] {}));
 }
 
 int __wrap_utimensat(int dir, const char* name, const timespec* times, int flags) {
@@ -340,48 +402,51 @@ int __wrap_utimensat(int dir, const char* name, const timespec* times, int flags
             static_cast<std::uint64_t>(times[1].tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(times[1].tv_nsec);
     };
     return static_cast<int>(changing(
-        "utimens", dir, Needs::kNothing, [&] { return __real_utimensat(dir, name, times, flags); }, after));
+        {"utimens", dir, BadSpell::kNames}, [&] { return __real_utimensat(dir, name, times, flags); }, after));
 }
 
 int __wrap_fsetxattr(int fd, const char* name, const void* value, size_t bytes, int flags) {
     if (!simulated()) return __real_fsetxattr(fd, name, value, bytes, flags);
     return static_cast<int>(changing(
-        "setxattr", fd, Needs::kSpace, [&] { return __real_fsetxattr(fd, name, value, bytes, flags); }, [] {}));
+        {"setxattr", fd, BadSpell::kNames, true}, [&] { return __real_fsetxattr(fd, name, value, bytes, flags); },
+        [] {}));
 }
 
 int __wrap_setxattr(const char* path, const char* name, const void* value, size_t bytes, int flags) {
     if (!simulated()) return __real_setxattr(path, name, value, bytes, flags);
     return static_cast<int>(changing(
-        "setxattr", fd_in(path), Needs::kSpace, [&] { return __real_setxattr(path, name, value, bytes, flags); },
-        [] {}));
+        {"setxattr", fd_in(path), BadSpell::kNames, true},
+        [&] { return __real_setxattr(path, name, value, bytes, flags); }, [] {}));
 }
 
 int __wrap_fremovexattr(int fd, const char* name) {
     if (!simulated()) return __real_fremovexattr(fd, name);
     return static_cast<int>(changing(
-        "removexattr", fd, Needs::kNothing, [&] { return __real_fremovexattr(fd, name); }, [] {}));
+        {"removexattr", fd, BadSpell::kNames}, [&] { return __real_fremovexattr(fd, name); }, [] {}));
 }
 
 int __wrap_removexattr(const char* path, const char* name) {
     if (!simulated()) return __real_removexattr(path, name);
     return static_cast<int>(changing(
-        "removexattr", fd_in(path), Needs::kNothing, [&] { return __real_removexattr(path, name); }, [] {}));
+        {"removexattr", fd_in(path), BadSpell::kNames}, [&] { return __real_removexattr(path, name); }, [] {}));
 }
 
 int __wrap_fsync(int fd) {
     if (!simulated()) return __real_fsync(fd);
-    const Process& p = *the_world->current();
     const auto is_tree = [fd] { return path_of(fd).find("/.tdfs") == std::string::npos; };
-    return static_cast<int>(changing(
-        "fsync", fd, Needs::kNothing, [] { return 0; },
+    const long synced = changing(
+        {"fsync", fd}, [&] { return sync_fails(fd) ? failed(EIO) : 0; },
         [&] {
             struct stat s {};
             if (::fstat(fd, &s) != 0) return;
             if (the_world->mutated("fsync-of-a-file-forgotten") && S_ISREG(s.st_mode) && is_tree()) return;
             if (the_world->mutated("directory-sync-forgotten") && S_ISDIR(s.st_mode) && !is_tree()) return;
-            Disk& disk = the_world->process(p.id).disk;
+            Disk& disk = the_world->current()->disk;
             S_ISDIR(s.st_mode) ? disk.sync_directory(fd) : disk.sync_file(fd);
-        }));
+        });
+    if (synced == 0) return 0;
+    if (is_tree()) ++the_world->scheduler.current()->failed_syncs;
+    return the_world->mutated("failed-fsync-taken-for-done") && is_tree() ? 0 : failed(EIO);
 }
 
 int __wrap_fdatasync(int fd) {
@@ -395,7 +460,15 @@ int __wrap_syncfs(int fd) {
     const bool is_master = the_world->current()->id == 0;
     if (the_world->mutated(is_master ? "clean-stop-before-syncfs" : "checkpoint-before-syncfs")) return 0;
     return static_cast<int>(changing(
-        "syncfs", fd, Needs::kNothing, [] { return 0; }, [] { the_world->current()->disk.sync_all(); }));
+        {"syncfs", fd}, [&] { return syncfs_fails(fd) ? failed(EIO) : 0; },
+        [] { the_world->current()->disk.sync_all(); }));
+}
+
+// The kernel lets go of what it takes for clean.
+int __wrap_posix_fadvise(int fd, off_t offset, off_t length, int advice) {
+    if (!simulated() || advice != POSIX_FADV_DONTNEED) return __real_posix_fadvise(fd, offset, length, advice);
+    the_world->current()->disk.drop_cache(fd);
+    return 0;
 }
 
 void* __wrap_mmap(void* at, size_t length, int protection, int flags, int fd, off_t offset) {
@@ -421,7 +494,19 @@ int __wrap_msync(void* at, size_t length, int flags) {
     return __wrap_fsync(the_world->mappings.at(at).fd);
 }
 
+ssize_t __wrap_pread(int fd, void* into, size_t bytes, off_t offset) {
+    if (simulated() && the_world->disk_fails(BadSpell::kReads, "read")) return failed(EIO);
+    return __real_pread(fd, into, bytes, offset);
+}
+
+ssize_t __wrap_preadv2(int fd, const iovec* parts, int count, off_t offset, int flags) {
+    if (simulated() && the_world->disk_fails(BadSpell::kReads, "read")) return failed(EIO);
+    return __real_preadv2(fd, parts, count, offset, flags);
+}
+
 int __wrap_statx(int dir, const char* name, int flags, unsigned mask, struct statx* s) {
+    const bool may_fail = simulated() && dir >= 0 && *name != '\0';  // what is open is in memory
+    if (may_fail && the_world->disk_fails(BadSpell::kReads, "stat")) return failed(EIO);
     const int done = __real_statx(dir, name, flags, mask, s);
     if (done != 0 || the_world == nullptr) return done;
     if (const auto it = the_world->mtimes.find(s->stx_ino); it != the_world->mtimes.end()) {
@@ -436,6 +521,7 @@ int __wrap_statx(int dir, const char* name, int flags, unsigned mask, struct sta
 }
 
 ssize_t __wrap_getdents64(int fd, void* buffer, size_t bytes) {
+    if (simulated() && the_world->disk_fails(BadSpell::kReads, "list")) return failed(EIO);
     const ssize_t got = __real_getdents64(fd, buffer, bytes);
     if (!simulated()) return got;
     auto* const at = static_cast<char*>(buffer);
