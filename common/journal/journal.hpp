@@ -242,6 +242,7 @@ class Journal {
     Errno refused_{0};   // why nothing can be written any more
     bool torn_ = false;  // an append that failed has left something beyond the tail
     std::vector<Ended> ended_;
+    bool trimming_ = false;  // the keeper has one of them
     std::vector<JournalListener*> listeners_;
     std::condition_variable grew_;
     int grew_waiters_ = 0;

@@ -30,7 +30,7 @@ SysResult<void> Journal::sync(Lsn upto) {
 SysResult<void> Journal::sync_once(std::unique_lock<std::mutex>& lock) {
     syncing_ = true;
     const auto target = tail();
-    const auto segments = segments_between(durable(), target);
+    auto segments = segments_between(durable(), target);
     const bool names = std::exchange(directory_dirty_, false);
     lock.unlock();
 
@@ -39,6 +39,7 @@ SysResult<void> Journal::sync_once(std::unique_lock<std::mutex>& lock) {
         if (retry_interrupted([&] { return ::fdatasync(segment->fd()); }) != 0) error = Errno::last();
     }
     if (names && retry_interrupted([&] { return ::fsync(dir_.get()); }) != 0) error = Errno::last();
+    segments.clear();  // drop_before() waits for that
 
     lock.lock();
     syncing_ = false;

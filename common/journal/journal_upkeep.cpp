@@ -27,7 +27,6 @@ SysResult<void> sync_directory(int dir) {
 void Journal::keep_house() {
     std::unique_lock lock(mutex_);
     const bool wants_spare = spare_wanted_;
-    const auto ended = std::exchange(ended_, {});
     lock.unlock();
 
     if (wants_spare && !spare_.prepare()) {  // the roll over tries again, and so do we in a while
@@ -36,13 +35,21 @@ void Journal::keep_house() {
         spare_retry_ns_ = last_time_ns_ + kSpareRetryNs;
         lock.unlock();
     }
-    for (const auto& end : ended) {
+    lock.lock();
+    if (ended_.empty()) return;
+    while (!ended_.empty()) {
+        auto end = std::move(ended_.back());
+        ended_.pop_back();
+        trimming_ = true;
+        lock.unlock();
         // Gives back what was allocated beyond the end. Where that fails, the next open does it.
         [[maybe_unused]] const int ignored = ::ftruncate(end.segment->fd(), static_cast<off_t>(end.bytes));
+        end.segment.reset();
+        lock.lock();
+        trimming_ = false;
+        synced_.notify_all();
     }
-    if (ended.empty()) return;
     // Bounds what a power loss can take and a new boot has to verify, when nobody else asks for a sync.
-    lock.lock();
     if (!syncing_ && sync_error_ == Errno(0) && durable() < tail()) {
         [[maybe_unused]] const auto kept = sync_once(lock);  // an error stays in sync_error_ for those who ask
     }
@@ -63,6 +70,15 @@ SysResult<void> Journal::drop_before(Lsn upto) {
     for (const auto& segment : dropped) {
         if (auto gone = unlink_segment(dir_.get(), segment->first()); !gone) return gone;
     }
+    // Their space comes back with the last descriptor, and whoever needed it tries again next: a sync and the keeper let go of them.
+    std::unique_lock lock(mutex_);
+    const auto is_dropped = [&](const Ended& end) {
+        return std::find(dropped.begin(), dropped.end(), end.segment) != dropped.end();
+    };
+    std::erase_if(ended_, is_dropped);
+    const auto is_held = [](const auto& segment) { return segment.use_count() > 1; };
+    synced_.wait(lock,
+                 [&] { return !(syncing_ || trimming_) || std::none_of(dropped.begin(), dropped.end(), is_held); });
     return {};
 }
 
