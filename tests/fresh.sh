@@ -35,6 +35,8 @@ read -r mirror _ <<<"$("$repository/scripts/mirror.sh")" || fail "apt's sources 
 
 # Runs as first process of the new namespaces.
 inside() { # FOLDER COMMAND
+    # No copies of FUSE mounts that others have here: theirs do not end while one is left.
+    awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | while read -r at; do umount -l "$at" || true; done
     mount --bind "$1" "$1" # a root is a mount point, as on any machine
     mount -t proc proc "$1/proc"
     mount --rbind /dev "$1/dev"
