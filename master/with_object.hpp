@@ -10,15 +10,17 @@ namespace tdfs {
 // are not settled yet: a writer can be faster than the settler.
 template <class Change>
 auto FileSystem::with_object(Node* node, Change&& change, bool names) {
+    constexpr int kMostTries = 8;  // the name that was found may be gone again, or EAGAIN the file system's own
     bool settled = false;
-    for (auto search = Search::kAmongOthers;;) {
+    auto search = Search::kAmongOthers;
+    for (int tries = 1;; ++tries) {
         Errno error(0);
         {
             OpLock lock(locks_);
             if (names) lock.change_directory(node->id.ino);
             lock.change_object(node->id.ino);
             auto result = change();
-            if (result) return result;
+            if (result || tries == kMostTries) return result;
             error = result.error();
             if (error == Errno(ENOSPC) ? settled : error != Errno(EAGAIN)) return result;
         }
