@@ -33,6 +33,8 @@ struct ApplyError {
     [[nodiscard]] std::string text() const;
 };
 using Applied = Result<void, ApplyError>;
+// What becomes of it: tried again; left out, since what it names will be repaired; or everything is to be compared.
+enum class Verdict { kRetry, kLeaveOut, kResync };
 inline Unexpected<ApplyError> apply_error(const char* operation, Errno e) {
     return Unexpected<ApplyError>(ApplyError{operation, e, false});
 }

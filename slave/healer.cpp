@@ -87,32 +87,34 @@ bool Healer::save() {
     return done.has_value();
 }
 
-bool Healer::leave(const Record& r, Lsn lsn, const ApplyError& error) {
-    if (error.refused) return false;
+Verdict Healer::judge(const Record& r, Lsn lsn, const ApplyError& error) {
+    if (error.refused) return Verdict::kRetry;
     const bool foreign = is_foreign_change(error.error);
-    if (!foreign && tolerate_ == 0) return false;
+    if (!foreign && tolerate_ == 0) return Verdict::kRetry;
     auto paths = std::visit(PathsOf{}, r);
     std::erase_if(paths, [](const std::string& path) { return is_within(path, kStateName); });
-    if (paths.empty()) return false;
+    if (paths.empty()) return Verdict::kRetry;
     const std::lock_guard lock(mutex_);
     std::vector<std::string> fresh;
     for (const auto& path : paths) {
         if (paths_.count(path) == 0) fresh.push_back(path);
     }
-    if (paths_.size() + fresh.size() > (foreign ? kMaxPaths : std::min(tolerate_, kMaxPaths))) return false;
+    const auto count = paths_.size() + fresh.size();
+    if (foreign && count > kMaxPaths) return Verdict::kResync;
+    if (!foreign && count > std::min(tolerate_, kMaxPaths)) return Verdict::kRetry;
     if (paths_.empty()) since_ = lsn;
     for (const auto& path : paths) paths_[path] = orders_ + 1;
     // What stands in the file already is safe; only which order it came after is new.
     if (!fresh.empty() && !save()) {
         for (const auto& path : fresh) paths_.erase(path);
-        return false;
+        return Verdict::kRetry;
     }
     if (!fresh.empty()) {
         std::string text = to_text(r).substr(0, 512);
         spdlog::warn("{}: record {} ({}) does not apply: {}; it is left out and {} will be repaired",
                      foreign ? "foreign change" : "parked", lsn.bytes(), text, error.text(), printable(paths.back()));
     }
-    return true;
+    return Verdict::kLeaveOut;
 }
 
 std::vector<std::string> Healer::names_of(const Record& r) { return std::visit(PathsOf{}, r); }

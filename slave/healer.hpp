@@ -17,10 +17,10 @@ namespace tdfs {
 // name leaves that file only after an inspection that began later has made it equal. So a replica with names in it
 // knows that it is no prefix of the master's history, also after a kill; from `since` on nothing is claimed.
 //
-// leave() is called by the replay thread, the others by any. Owned by the replica; `dir` outlives it.
+// judge() is called by the replay thread, the others by any. Owned by the replica; `dir` outlives it.
 class Healer {
   public:
-    static constexpr std::size_t kMaxPaths = 4000;  // above, the replay stalls until some are repaired
+    static constexpr std::size_t kMaxPaths = 4000;  // above, the replica is compared as a whole
 
     static constexpr std::size_t kMaxNamed = 8;  // in a status line
 
@@ -30,9 +30,10 @@ class Healer {
     // What an earlier process left to be repaired. The error: that is not known, so everything has to be compared.
     Result<void, std::string> load();
 
-    // True: the record may be left out. False: the failure is not of the kind that a repair mends (no space, a broken
-    // disk, ...) and no more of it is tolerated, or there are too many already.
-    bool leave(const Record& r, Lsn lsn, const ApplyError& error);
+    // kRetry: the failure is not of the kind that a repair mends (no space, a broken disk, ...) and no more of it is
+    // tolerated. kResync: there are too many names already. A repair needs the replay to get to the position that it
+    // is about, so waiting for one here would be for ever.
+    Verdict judge(const Record& r, Lsn lsn, const ApplyError& error);
 
     [[nodiscard]] static std::vector<std::string> names_of(const Record& r);
     // Whether this name stands to be repaired. Any thread.

@@ -42,13 +42,13 @@ std::string short_text(const Record& r) {
 }  // namespace
 
 Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake,
-                   std::function<void()> on_progress, LeaveToRepair leave_to_repair)
+                   std::function<void()> on_progress, JudgeFailure judge)
     : spool_(spool),
       state_(state),
       applier_(applier),
       brake_(brake),
       on_progress_(std::move(on_progress)),
-      leave_to_repair_(std::move(leave_to_repair)) {
+      judge_(std::move(judge)) {
     spool_.add_listener(listener_);
 }
 
@@ -145,7 +145,12 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
         const auto done = applier_.apply(*record, lsn);
         if (done) break;
         applier_.forget();  // what is kept open may not be what has the name now
-        if (leave_to_repair_ && leave_to_repair_(*record, lsn, done.error())) {
+        const auto verdict = judge_ ? judge_(*record, lsn, done.error()) : Verdict::kRetry;
+        if (verdict == Verdict::kResync) {
+            return ended("record " + std::to_string(lsn.bytes()) + " (" + short_text(*record) +
+                         "): " + done.error().text() + ", and others have changed too much for single repairs");
+        }
+        if (verdict == Verdict::kLeaveOut) {
             hard_errors_.fetch_add(1, std::memory_order_relaxed);
             stalled_text_.clear();
             applied(frame, false);
@@ -252,8 +257,11 @@ Replayer::Next Replayer::stalled(Lsn lsn, const std::string& what, const std::st
 }
 
 Replayer::Next Replayer::damaged(Lsn lsn, const std::string& why) {
-    const std::string text =
-        "spool at lsn " + std::to_string(lsn.bytes()) + " (" + spool_.where(lsn) + "): " + why + "; a resync is needed";
+    return ended("spool at lsn " + std::to_string(lsn.bytes()) + " (" + spool_.where(lsn) + "): " + why);
+}
+
+Replayer::Next Replayer::ended(const std::string& why) {
+    const std::string text = why + "; a resync is needed";
     spdlog::error("replay ended: {}", text);
     set_state(ReplayStatus::State::kDamaged, text);
     on_progress_();

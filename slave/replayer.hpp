@@ -27,12 +27,12 @@ struct ReplayStatus {
     std::uint64_t hard_errors = 0;  // records that were left to a repair
 };
 
-// Asked about a record that could not be applied. True: it is left out, since what it names will be repaired.
-using LeaveToRepair = std::function<bool(const Record&, Lsn, const ApplyError&)>;
+// Asked what becomes of a record that could not be applied.
+using JudgeFailure = std::function<Verdict(const Record&, Lsn, const ApplyError&)>;
 
 // Applies the frames of the spool in order, from the applied position on, and moves that position after each.
 // A record that cannot be applied stops it (kStalled): it is tried again with growing pauses until it works, and said
-// once. A frame that cannot be read or understood ends it (kDamaged): only a resync helps. While the brake is on, or where
+// once, unless it is judged otherwise. A frame that cannot be read or understood ends it (kDamaged): only a resync helps. While the brake is on, or where
 // it does not admit a record, nothing is applied (kPaused).
 //
 // Owned by the replica, which alone starts and stops it; status() and wake() from any thread. `spool`, `state`, `applier` and
@@ -41,7 +41,7 @@ class Replayer {
   public:
     // `on_progress` is called from the thread: at the tail, at a sync point, every 50 ms of work, and when the state changes.
     Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress,
-             LeaveToRepair leave_to_repair = {});
+             JudgeFailure judge = {});
     ~Replayer();  // stop()
     Replayer(const Replayer&) = delete;
     Replayer& operator=(const Replayer&) = delete;
@@ -63,6 +63,7 @@ class Replayer {
     Next wait_for_frames(Lsn position);
     Next stalled(Lsn lsn, const std::string& what, const std::string& why);
     Next damaged(Lsn lsn, const std::string& why);
+    Next ended(const std::string& why);
     void applied(const FrameView& frame, bool is_record);
     void tell();
     void set_state(ReplayStatus::State state, std::string error);
@@ -72,7 +73,7 @@ class Replayer {
     Applier& applier_;
     Brake& brake_;
     const std::function<void()> on_progress_;
-    const LeaveToRepair leave_to_repair_;
+    const JudgeFailure judge_;
     ReplayGates gates_;
     JournalListener listener_;
     std::atomic<bool> stop_{false};

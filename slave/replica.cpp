@@ -64,19 +64,19 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
                              [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
     if (!brake) return Unexpected(brake.error());
     r.brake_ = std::move(*brake);
-    LeaveToRepair leave;
+    JudgeFailure judge;
     if (r.options_.heal) {
-        leave = [&r](const Record& record, Lsn lsn, const ApplyError& error) {
+        judge = [&r](const Record& record, Lsn lsn, const ApplyError& error) {
             // Names that stand there already may be our own that stayed behind.
             const auto names = Healer::names_of(record);
             const bool known =
                 std::any_of(names.begin(), names.end(), [&r](const auto& n) { return r.healer_.has(n); });
-            if (!known && !r.applier_->set_aside(record, error)) return false;
-            return r.healer_.leave(record, lsn, error);
+            if (!known && !r.applier_->set_aside(record, error)) return Verdict::kRetry;
+            return r.healer_.judge(record, lsn, error);
         };
     }
     r.replayer_ = std::make_unique<Replayer>(
-        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(leave));
+        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(judge));
     r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(),
                                                    [&r] { r.progressed(); });
     r.brake_->on_change([&r] {

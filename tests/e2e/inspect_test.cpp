@@ -336,6 +336,28 @@ TEST_CASE("a record that a foreign change stands against is healed without anybo
     CHECK_FALSE(fs::exists(in + "/.tdfs/repairs"));
 }
 
+TEST_CASE("a replica in which others have changed too much for single repairs is compared as a whole") {
+    constexpr int kFiles = 4'100;  // more than Healer::kMaxPaths
+    Cluster cluster;
+    REQUIRE(mkdir((cluster.mount() + "/many").c_str(), 0755) == 0);
+    const auto name = [](const std::string& root, int i) { return root + "/many/" + std::to_string(i); };
+    for (int i = 0; i < kFiles; i++) write_to(name(cluster.mount(), i), "");
+    cluster.drain();
+    const auto resyncs = cluster.peer().at("resyncs").get<int>();
+    for (int i = 0; i < kFiles; i++) REQUIRE(unlink(name(cluster.replica(), i).c_str()) == 0);
+    // All is there when the replay begins, so that no repair comes in between.
+    REQUIRE(slave_ctl(cluster, "pause").status == 0);
+    for (int i = 0; i < kFiles; i++) REQUIRE(chmod(name(cluster.mount(), i).c_str(), 0600) == 0);
+    const auto tail = lsn_of(cluster.master_status().at("tail"));
+    REQUIRE(eventually([&] { return lsn_of(cluster.slave_status().at("received")) >= tail; }));
+    REQUIRE(slave_ctl(cluster, "resume").status == 0);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("state") == "streaming");
+    CHECK(cluster.peer().at("resyncs") == resyncs + 1);
+    CHECK_FALSE(fs::exists(cluster.replica() + "/.tdfs/repairs"));
+}
+
 TEST_CASE("a repair that was begun goes on after a kill, and until then no position beyond it is claimed") {
     Cluster cluster;
     make_tree(cluster.mount());

@@ -23,12 +23,12 @@ TEST_CASE("only what a foreign tree answers with is left to a repair") {
     const auto state = open_dir(dir.path());
     Healer healer(state.get());
     for (const int e : {ENOSPC, EIO, EROFS, EACCES, EDQUOT, ETXTBSY})
-        CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
-    CHECK_FALSE(healer.leave(unlink_of("f"), Lsn(1), failure(ENOENT, true)));
-    CHECK_FALSE(healer.leave(unlink_of(".tdfs/stage/x"), Lsn(1), failure(ENOENT)));
+        CHECK(healer.judge(unlink_of("f"), Lsn(1), failure(e)) == Verdict::kRetry);
+    CHECK(healer.judge(unlink_of("f"), Lsn(1), failure(ENOENT, true)) == Verdict::kRetry);
+    CHECK(healer.judge(unlink_of(".tdfs/stage/x"), Lsn(1), failure(ENOENT)) == Verdict::kRetry);
     CHECK(healer.status().paths.empty());
     for (const int e : {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY})
-        CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(e)));
+        CHECK(healer.judge(unlink_of("f"), Lsn(1), failure(e)) == Verdict::kLeaveOut);
     CHECK(healer.status().paths.size() == 1);
 }
 
@@ -36,19 +36,31 @@ TEST_CASE("any failure is left to a repair while no more names than tolerated st
     const TempDir dir;
     const auto state = open_dir(dir.path());
     Healer healer(state.get(), 2);
-    CHECK(healer.leave(unlink_of("f"), Lsn(1), failure(EIO)));
-    CHECK_FALSE(healer.leave(rename_of("a", "b"), Lsn(2), failure(EIO)));  // two more
-    CHECK(healer.leave(unlink_of("g"), Lsn(3), failure(ENOSPC)));
-    CHECK(healer.leave(unlink_of("f"), Lsn(4), failure(EROFS)));  // stands there already
-    CHECK_FALSE(healer.leave(unlink_of("h"), Lsn(5), failure(EIO)));
-    CHECK(healer.leave(unlink_of("h"), Lsn(5), failure(ENOENT)));  // a foreign change always is
-    CHECK_FALSE(healer.leave(unlink_of("i"), Lsn(6), failure(EIO, true)));
+    CHECK(healer.judge(unlink_of("f"), Lsn(1), failure(EIO)) == Verdict::kLeaveOut);
+    CHECK(healer.judge(rename_of("a", "b"), Lsn(2), failure(EIO)) == Verdict::kRetry);  // two more
+    CHECK(healer.judge(unlink_of("g"), Lsn(3), failure(ENOSPC)) == Verdict::kLeaveOut);
+    CHECK(healer.judge(unlink_of("f"), Lsn(4), failure(EROFS)) == Verdict::kLeaveOut);  // stands there already
+    CHECK(healer.judge(unlink_of("h"), Lsn(5), failure(EIO)) == Verdict::kRetry);
+    CHECK(healer.judge(unlink_of("h"), Lsn(5), failure(ENOENT)) == Verdict::kLeaveOut);  // a foreign change always is
+    CHECK(healer.judge(unlink_of("i"), Lsn(6), failure(EIO, true)) == Verdict::kRetry);
     CHECK(healer.since() == Lsn(1));
     CHECK(healer.status().paths == std::vector<std::string>{"f", "g", "h"});
     CHECK(healer.status().text == "being repaired: f, g, h");
     REQUIRE(healer.order(1));
     healer.finished("", 2);
-    CHECK(healer.leave(unlink_of("h"), Lsn(7), failure(EIO)));
+    CHECK(healer.judge(unlink_of("h"), Lsn(7), failure(EIO)) == Verdict::kLeaveOut);
+}
+
+TEST_CASE("more names than are repaired one by one make it a matter of everything, a broken disk does not") {
+    const TempDir dir;
+    const auto state = open_dir(dir.path());
+    Healer healer(state.get(), 2 * Healer::kMaxPaths);
+    for (std::size_t i = 0; i < Healer::kMaxPaths; i++)
+        REQUIRE(healer.judge(unlink_of(std::to_string(i)), Lsn(i), failure(ENOENT)) == Verdict::kLeaveOut);
+    CHECK(healer.judge(unlink_of("7"), Lsn(5000), failure(ENOENT)) == Verdict::kLeaveOut);  // stands there already
+    CHECK(healer.judge(unlink_of("x"), Lsn(5001), failure(EIO)) == Verdict::kRetry);
+    CHECK(healer.judge(unlink_of("x"), Lsn(5002), failure(ENOENT)) == Verdict::kResync);
+    CHECK_FALSE(healer.has("x"));
 }
 
 TEST_CASE("what is to be repaired outlives the process, with the position that can be claimed") {
@@ -56,8 +68,8 @@ TEST_CASE("what is to be repaired outlives the process, with the position that c
     const auto state = open_dir(dir.path());
     {
         Healer healer(state.get());
-        REQUIRE(healer.leave(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)));
-        REQUIRE(healer.leave(unlink_of("d"), Lsn(900), failure(ENOENT)));
+        REQUIRE(healer.judge(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)) == Verdict::kLeaveOut);
+        REQUIRE(healer.judge(unlink_of("d"), Lsn(900), failure(ENOENT)) == Verdict::kLeaveOut);
     }
     Healer again(state.get());
     need(again.load());
@@ -81,7 +93,7 @@ TEST_CASE("no flipped bit of the file repairs makes other paths of it, and a com
     const auto state = open_dir(dir.path());
     {
         Healer healer(state.get());
-        REQUIRE(healer.leave(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)));
+        REQUIRE(healer.judge(rename_of("a", "b/c"), Lsn(500), failure(ENOENT)) == Verdict::kLeaveOut);
     }
     const std::string good = get(dir / "repairs");
     for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
@@ -106,9 +118,9 @@ TEST_CASE("a name that cannot be saved does not take away one that is") {
     const TempDir dir;
     const auto state = open_dir(dir.path());
     Healer healer(state.get());
-    REQUIRE(healer.leave(unlink_of("a"), Lsn(500), failure(ENOENT)));
+    REQUIRE(healer.judge(unlink_of("a"), Lsn(500), failure(ENOENT)) == Verdict::kLeaveOut);
     REQUIRE(::mkdir((dir / "repairs.new").c_str(), 0700) == 0);  // stands in the way of the next file
-    CHECK_FALSE(healer.leave(rename_of("a", "b"), Lsn(600), failure(ENOENT)));
+    CHECK(healer.judge(rename_of("a", "b"), Lsn(600), failure(ENOENT)) == Verdict::kRetry);
     CHECK(healer.status().paths.size() == 1);
     REQUIRE(::rmdir((dir / "repairs.new").c_str()) == 0);
     const auto order = healer.order(1);
@@ -120,10 +132,10 @@ TEST_CASE("what fails again during its repair is repaired again, and a repair th
     const TempDir dir;
     const auto state = open_dir(dir.path());
     Healer healer(state.get());
-    REQUIRE(healer.leave(unlink_of("a"), Lsn(1), failure(ENOENT)));
-    REQUIRE(healer.leave(unlink_of("b"), Lsn(2), failure(ENOENT)));
+    REQUIRE(healer.judge(unlink_of("a"), Lsn(1), failure(ENOENT)) == Verdict::kLeaveOut);
+    REQUIRE(healer.judge(unlink_of("b"), Lsn(2), failure(ENOENT)) == Verdict::kLeaveOut);
     REQUIRE(healer.order(1));
-    REQUIRE(healer.leave(unlink_of("b"), Lsn(3), failure(ENOENT)));
+    REQUIRE(healer.judge(unlink_of("b"), Lsn(3), failure(ENOENT)) == Verdict::kLeaveOut);
     healer.finished("", 2);
     CHECK(healer.status().paths.size() == 1);
     REQUIRE(healer.order(3));
