@@ -104,12 +104,12 @@ int run(const MasterOptions& options) {
     if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return complain("state of " + volume.directory() + ": " + ok.error().text(), kFailed);
     }
-    if (volume.was_killed()) {
-        const auto settled = settle_after_kill(volume.root(), journal, mutator, settler.settled_lsn());
+    if (volume.was_killed() || settler.settled_lsn() < journal.tail()) {
+        const auto settled = settle_at_restart(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return complain(settled.error().text, kFailed);
         if (*settled) {
             spdlog::info("restart tail={} settled={}", journal.tail().bytes(), **settled);
-        } else if (auto ok = volume.begin_epoch("the journal is damaged where the last run was killed"); !ok) {
+        } else if (auto ok = volume.begin_epoch("the journal is damaged where the last run ended"); !ok) {
             return complain(ok.error(), kFailed);
         }
     }

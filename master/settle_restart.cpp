@@ -9,7 +9,7 @@
 
 namespace tdfs {
 
-Result<std::optional<std::size_t>, JournalError> settle_after_kill(int root, Journal& journal, Mutator& mutator,
+Result<std::optional<std::size_t>, JournalError> settle_at_restart(int root, Journal& journal, Mutator& mutator,
                                                                    Lsn from) {
     TouchedPaths touched;
     JournalReader reader(journal, std::max(from, journal.oldest()));

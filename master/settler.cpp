@@ -72,8 +72,15 @@ void Settler::stop() {
         stopping_ = true;
     }
     wake_.notify_all();
-    if (thread_.joinable()) thread_.join();
+    const bool was_running = thread_.joinable();
+    if (was_running) thread_.join();
     const std::lock_guard guard(mutex_);
+    if (was_running && remembered_.empty()) set_settled_lsn(journal_.tail());  // all settled times included
+    if (!remembered_.empty()) {
+        spdlog::warn("the times of {} objects are left to be settled by the next start", remembered_.size());
+        // What survives a power loss right now has to say so too.
+        if (::msync(words_, kFileBytes, MS_SYNC) != 0) spdlog::error("settled: {}", Errno::last().text());
+    }
     for (const Remembered& r : remembered_) {
         r.node->in_settler = false;
         nodes_.unpin(r.node);

@@ -23,7 +23,8 @@ namespace tdfs {
 // it told last is put back on the backing file before it is recorded, so that mount, backing directory and replicas agree.
 //
 // Invariant: every object changed at or after settled_lsn() is either settled or remembered; the value is kept in a
-// memory-mapped file, so that a restart after kill -9 knows from where on to look in the journal.
+// memory-mapped file, so that a restart knows from where on to look in the journal: after kill -9, and where a stop
+// could not settle everything (no room, a disk that does not answer).
 //
 // Thread-safe; one thread of its own. Owned by main; everything it refers to outlives it.
 class Settler {
@@ -75,7 +76,7 @@ class Settler {
     [[nodiscard]] static FileInfo with_kernel_time(const Node* node, FileInfo info);
 
     void start();
-    void stop();
+    void stop();  // after the last operation; what is not settled by now is left to the next start
 
     // `node` was changed by an operation whose record stands at `lsn` and is about to be committed (not after: a kill in
     // between would forget it). Called with the operation's locks held.

@@ -48,8 +48,8 @@ void run_master(Cluster& cluster, Process& p) {
     if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return world.say("master: %s", ok.error().text().c_str());
     }
-    if (volume.was_killed()) {
-        const auto settled = settle_after_kill(volume.root(), journal, mutator, settler.settled_lsn());
+    if (volume.was_killed() || settler.settled_lsn() < journal.tail()) {
+        const auto settled = settle_at_restart(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return world.say("master: %s", settled.error().text.c_str());
         if (!*settled) {
             const auto ok = volume.begin_epoch("the journal is damaged where the last run was killed");

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <thread>
 
+#include "master/settle_restart.hpp"
 #include "tests/support/small_disk.hpp"
 #include "tests/unit/master/fixture.hpp"
 
@@ -18,6 +20,22 @@ using tdfs::test::Master;
 
 namespace {
 ByteView bytes(std::string_view text) { return as_bytes(text); }
+
+// Whatever has to be opened meanwhile, cannot be.
+class NoMoreDescriptors {
+  public:
+    NoMoreDescriptors() {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const rlimit none{0, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    }
+    ~NoMoreDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+    NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+
+  private:
+    rlimit before_{};
+};
 }  // namespace
 
 TEST_CASE("what is done to files stands in the journal, and replayed gives the same tree", "[replay]") {
@@ -258,6 +276,40 @@ TEST_CASE("a write that fails takes no more of the journal than was reserved for
     CHECK(m.journal->tail() == before + kFrameHeaderBytes + head.size());
     CHECK(m.records().back() == "write " + name + " offset 0 bytes 0");
     m.fs->close(std::move(*f));
+}
+
+TEST_CASE("what a stop cannot settle is settled by the next start") {
+    Master m;
+    m.settler->start();
+    const auto d = m.must_make(m.root(), "d", S_IFDIR | 0755);
+    const auto e = m.must_make(d.node, "e", S_IFDIR | 0755);
+    std::vector<Node*> others;
+    for (int i = 0; i < 64; i++)
+        others.push_back(m.must_make(m.root(), std::to_string(i).c_str(), S_IFDIR | 0755).node);
+    m.settler->settle_all();
+    m.fs->close(m.must_create(e.node, "f"));
+    const Lsn tail = m.journal->tail();
+    for (Node* const other : others) CHECK_FALSE(m.fs->lookup(other, "nothing"));  // now d and e have to be opened anew
+    {
+        const NoMoreDescriptors none;
+        m.settler->settle_all();
+        m.settler->stop();
+    }
+    CHECK(m.journal->tail() == tail);
+    CHECK(m.settler->settled_lsn() < tail);
+    const auto settled = settle_at_restart(m.backing.fd(), *m.journal, *m.mutator, m.settler->settled_lsn());
+    REQUIRE(settled);
+    CHECK(*settled == 2);  // the file and its directory
+    CHECK(m.differences_after_replay() == "");
+}
+
+TEST_CASE("a stop that settles everything leaves nothing to the next start") {
+    Master m;
+    m.settler->start();
+    m.fs->close(m.must_create(m.root(), "f"));
+    m.settler->settle_all();
+    m.settler->stop();
+    CHECK(m.settler->settled_lsn() == m.journal->tail());
 }
 
 TEST_CASE("a file that is written all the time does not keep the journal for ever") {
