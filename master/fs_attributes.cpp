@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 
 #include "master/effects.hpp"
 #include "master/file_system.hpp"
@@ -130,28 +131,30 @@ SysResult<void> FileSystem::set_xattr(Node* node, const char* name, ByteView val
         if (!place) return fail(place.error());
         auto fd = open_place(*place, O_PATH);
         if (!fd) return fail(fd.error());
-        const auto set = [&](std::uint32_t& mode) -> SysResult<void> {
-            if (auto done = tdfs::set_xattr(fd->get(), name, value, flags); !done) return done;
-            if (!key.starts_with("system.posix_acl_")) return {};
-            auto info = stat_fd(fd->get());
-            if (!info) return fail(info.error());
-            if (kill_sgid && (info->mode & S_ISGID) != 0) {
-                info->mode &= ~static_cast<std::uint32_t>(S_ISGID);
-                if (auto done = change_mode(fd->get(), info->mode & 07777); !done) return done;
-            }
-            if (!info->is_symlink()) mode = info->mode & 07777;
-            return {};
-        };
-        std::uint32_t mode = 0xffffffff;
         const auto path = recorded_path(node, fd->get());
         if (!path) return fail(path.error());
-        if (!*path) return set(mode);
-        SetXattrRecord r{node->id, **path, key, value, mode};
-        auto pending = mutator_.begin(r, node->id.ino);
-        if (!pending) return fail(pending.error());
-        if (auto done = set(r.mode); !done) return done;
-        pending->commit(r);
-        return {};
+        SetXattrRecord r{node->id, path->value_or(""), key, value, SetXattrRecord::kAnyMode};
+        std::optional<Pending> pending;
+        if (*path) {
+            auto begun = mutator_.begin(r, node->id.ino);
+            if (!begun) return fail(begun.error());
+            pending.emplace(std::move(*begun));
+        }
+        if (auto done = tdfs::set_xattr(fd->get(), name, value, flags); !done) return done;
+        // From here on it is done, and recorded whatever else fails.
+        SysResult<void> taken;
+        if (key.starts_with("system.posix_acl_")) {
+            auto info = stat_fd(fd->get());
+            if (!info) return fail(pending ? pending->leave(info.error()) : info.error());
+            if (kill_sgid && (info->mode & S_ISGID) != 0) {
+                const auto mode = info->mode & ~static_cast<std::uint32_t>(S_ISGID);
+                taken = change_mode(fd->get(), mode & 07777);
+                if (taken) info->mode = mode;
+            }
+            if (!info->is_symlink()) r.mode = info->mode & 07777;
+        }
+        if (pending) pending->commit(r);
+        return taken;
     });
 }
 

@@ -92,7 +92,8 @@ struct SetXattrRecord {
     std::string_view path;
     std::string_view name;
     ByteView value;
-    std::uint32_t mode = 0;  // permission bits afterwards (a POSIX ACL changes them); 0xffffffff: not looked at
+    static constexpr std::uint32_t kAnyMode = 0xffffffff;  // not looked at
+    std::uint32_t mode = 0;                                // permission bits afterwards (a POSIX ACL changes them)
 };
 struct RemoveXattrRecord {
     ObjectId object;

@@ -19,7 +19,6 @@ constexpr std::size_t kPieceBytes = 1024 * 1024;
 constexpr std::size_t kCopyPieceBytes = 128 * 1024 * 1024;
 constexpr std::uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16,
                         kUnshare = 64;  // FALLOC_FL_*: part of the format
-constexpr std::uint32_t kAnyMode = 0xffffffff;
 constexpr std::uint64_t kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
 
 Applied applied(const char* operation, const SysResult<void>& done) {
@@ -170,7 +169,7 @@ Applied Applier::run(const SetXattrRecord& r) {
     const auto fd = tree_.object(r.path);
     if (!fd) return apply_error("open", fd.error());
     if (auto done = set_xattr(*fd, std::string(r.name), r.value); !done) return apply_error("set xattr", done.error());
-    if (r.mode == kAnyMode) return {};
+    if (r.mode == SetXattrRecord::kAnyMode) return {};
     const auto is = stat_fd(*fd);
     if (!is) return apply_error("stat", is.error());
     if (is->is_symlink() || (is->mode & kPermissions) == (r.mode & kPermissions)) return {};

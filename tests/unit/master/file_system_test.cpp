@@ -1,14 +1,19 @@
 #include "master/file_system.hpp"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <thread>
 
 #include "master/settle_restart.hpp"
@@ -20,6 +25,19 @@ using tdfs::test::Master;
 
 namespace {
 ByteView bytes(std::string_view text) { return as_bytes(text); }
+
+// From here on the calling thread's chmods answer EIO.
+bool chmod_fails() {
+    std::array<sock_filter, 5> code{{
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_chmod, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fchmodat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    }};
+    const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
 
 // Whatever has to be opened meanwhile, cannot be.
 class NoMoreDescriptors {
@@ -276,6 +294,31 @@ TEST_CASE("a write that fails takes no more of the journal than was reserved for
     CHECK(m.journal->tail() == before + kFrameHeaderBytes + head.size());
     CHECK(m.records().back() == "write " + name + " offset 0 bytes 0");
     m.fs->close(std::move(*f));
+}
+
+TEST_CASE("an access list that was set is recorded though the mode cannot follow") {
+    Master m;
+    const auto f = m.must_make(m.root(), "f", S_IFREG | S_ISGID | 0770);
+    // u::rwx u:1:r-- g::r-x m::r-x o::---
+    const std::string acl(
+        "\x02\0\0\0"
+        "\x01\0\x07\0\xff\xff\xff\xff"
+        "\x02\0\x04\0\x01\0\0\0"
+        "\x04\0\x05\0\xff\xff\xff\xff"
+        "\x10\0\x05\0\xff\xff\xff\xff"
+        "\x20\0\0\0\xff\xff\xff\xff",
+        44);
+    SysResult<void> set;
+    std::thread([&] {
+        REQUIRE(chmod_fails());
+        set = m.fs->set_xattr(f.node, "system.posix_acl_access", bytes(acl), 0, true);
+    }).join();
+    REQUIRE_FALSE(set);
+    if (set.error().value() == EOPNOTSUPP) return;  // no such thing in the directory of this test
+    CHECK(set.error().value() == EIO);
+    CHECK((stat_at(m.backing.fd(), "f")->mode & 07777) == 02750);
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
 }
 
 TEST_CASE("what a stop cannot settle is settled by the next start") {
