@@ -139,8 +139,9 @@ int run(const MasterOptions& options) {
             return std::make_unique<Responder>(volume.root(), volume.epoch(), journal, hold, scope);
         },
         [&] {
-            return std::make_unique<InspectSide>(InspectSourceParts{
-                volume.root(), hold, [&nodes](const ObjectId& object) { return is_unsettled(nodes, object); }});
+            return std::make_unique<InspectSide>(
+                InspectSourceParts{volume.root(), journal, hold,
+                                   [&nodes](const ObjectId& object) { return is_unsettled(nodes, object); }});
         });
 
     RetentionLimits limits;

@@ -38,4 +38,11 @@ bool TimedHold::end() {
     return in_time;
 }
 
+std::string ahead_of_history(const Journal& journal) {
+    const auto why = journal.refused();
+    if (why == Errno(0)) return {};
+    return "the master cannot record changes any more (" + why.text() +
+           "): it is to be restarted when its disk is in order";
+}
+
 }  // namespace tdfs

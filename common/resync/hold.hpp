@@ -4,8 +4,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <thread>
 
+#include "common/journal/journal.hpp"
 #include "common/resync/source.hpp"
 
 namespace tdfs {
@@ -41,5 +43,8 @@ class TimedHold {
     double ms_ = 0;
     std::thread thread_;
 };
+
+// Why what stands in the master's directory may stand in no record of its journal; empty: it does. While writers are held.
+[[nodiscard]] std::string ahead_of_history(const Journal& journal);
 
 }  // namespace tdfs

@@ -110,6 +110,7 @@ class InspectSource::Impl {
         Looked reply;
         TimedHold hold(parts_.writers, std::chrono::milliseconds(hold_ms_));
         reply.lsn = hold.lsn();
+        if (auto why = ahead_of_history(parts_.journal); !why.empty()) return Unexpected<Unreadable>(std::move(why));
         std::size_t bytes = 0;
         std::string trouble;
         for (const auto& item : q.items) {

@@ -12,6 +12,7 @@ namespace tdfs {
 
 struct InspectSourceParts {
     int root = -1;  // of the backing directory
+    const Journal& journal;
     WriterHold& writers;
     // Whether an object's time is still to be recorded. Called while writers are held.
     std::function<bool(const ObjectId&)> unsettled;

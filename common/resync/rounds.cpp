@@ -153,10 +153,7 @@ Answer<Rounds::Round> Rounds::next() {
             return Unexpected<Unreadable>("the master's journal ends before its tail");
         }
     }
-    if (const auto why = journal_.refused(); why != Errno(0)) {
-        return Unexpected<Unreadable>("the master cannot record changes any more (" + why.text() +
-                                      "): it is to be restarted when its disk is in order");
-    }
+    if (auto why = ahead_of_history(journal_); !why.empty()) return Unexpected<Unreadable>(std::move(why));
     // Writers were faster than we until they were held: the hold would be too long.
     Round late;
     take(late);

@@ -76,7 +76,7 @@ struct Bench {
     std::shared_ptr<Seen> inspect(InspectStart order) { return inspect(std::move(order), replica.fd()); }
     std::shared_ptr<Seen> inspect(InspectStart order, int root) {
         order.id = 1;
-        InspectSource source({master.dir.fd(), master.hold, unsettled, hold_limit_ms});
+        InspectSource source({master.dir.fd(), master.journal.get(), master.hold, unsettled, hold_limit_ms});
         InspectDesk desk(root, gate);
         auto seen = std::make_shared<Seen>();
         desk.submit(std::move(order), seen);
@@ -131,6 +131,21 @@ TEST_CASE("what is equal is not looked at twice, and writers are never held for 
     CHECK(seen->end->counts.bytes == 400'000);
     CHECK(bench.master.hold.holds == 0);
     CHECK(bench.gate.met.empty());
+}
+
+TEST_CASE("what a master could not record is not told as a difference, and not brought to a replica") {
+    Bench bench;
+    write_file(bench.master.path("file"), "before");
+    bench.copy();
+    write_file(bench.master.path("file"), "done, and in no record");
+    auto reservation = bench.master.journal.get().reserve(100, {});
+    REQUIRE(reservation);
+    bench.master.journal.get().leave(std::move(*reservation), Errno(EIO));
+    const auto seen = bench.inspect(repair());
+    CHECK(seen->all.at("file") == difference::kUnreadable);
+    CHECK(seen->end->counts.differences == 0);
+    CHECK_THAT(seen->details, Catch::Matchers::ContainsSubstring("it is to be restarted"));
+    CHECK(fs::file_size(bench.path("file")) == std::string_view("before").size());
 }
 
 TEST_CASE("a difference is one only if it is there at the lsn at which both sides were looked at") {
