@@ -133,9 +133,10 @@ SysResult<void> FileSystem::set_xattr(Node* node, const char* name, ByteView val
         if (!fd) return fail(fd.error());
         const auto path = recorded_path(node, fd->get());
         if (!path) return fail(path.error());
-        SetXattrRecord r{node->id, path->value_or(""), key, value, SetXattrRecord::kAnyMode};
+        SetXattrRecord r{node->id, {}, key, value, SetXattrRecord::kAnyMode};
         std::optional<Pending> pending;
         if (*path) {
+            r.path = **path;
             auto begun = mutator_.begin(r, node->id.ino);
             if (!begun) return fail(begun.error());
             pending.emplace(std::move(*begun));
