@@ -157,7 +157,8 @@ json Service::drain(const ControlRequest& request) {
         if (is_late()) return failed("what the kernel keeps unwritten has not been written yet", kTimedOut);
     }
     p_.settler.settle_all();
-    const Lsn upto = p_.journal.tail();
+    // What was done may stand behind what is still under way, where nobody sees it yet.
+    const Lsn upto = p_.journal.reserved();
     while (!p_.publisher.wait(names, upto, Publisher::Level::kApplied, std::chrono::milliseconds(200))) {
         if (request.cancelled()) return failed("given up");
         if (is_late()) {

@@ -78,6 +78,11 @@ std::string Journal::where(Lsn at) const {
     return segment_name(segment->first()) + " at " + std::to_string(segment->offset_of(at));
 }
 
+Lsn Journal::reserved() const {
+    const std::lock_guard lock(mutex_);
+    return reserved_;
+}
+
 std::uint64_t Journal::disk_bytes() const {
     const std::lock_guard lock(mutex_);
     return (segments_.back()->first() - segments_.front()->first()) + capacity_ + spare_.disk_bytes();

@@ -193,6 +193,7 @@ Result<bool, std::string> LocalTree::publish(const std::string& staged, const st
     if (*at) {
         if (auto done = changing((*at)->dir, parent_of(path)); !done) return Unexpected<std::string>(done.error());
         const auto there = stat_at((*at)->dir, (*at)->name);
+        if (!there && is_trouble(there.error())) return cannot("look at", path, there.error());
         if (there && !there->is_dir()) {  // a directory is not replaced
             if (auto done = keep((*at)->dir, (*at)->name, path, "replaced"); !done) {
                 return Unexpected<std::string>(done.error());

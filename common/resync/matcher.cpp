@@ -141,6 +141,7 @@ Result<bool, std::string> Matcher::join_group(const Spot& at, const Entry& e, co
         const auto parent = open_parent_beneath(tree_.root(), name);
         const Spot from{parent ? parent->get() : -1, name, std::string(leaf_of(name))};
         const auto is = parent ? stat_at(from.dir, from.name) : SysResult<FileInfo>(fail(parent.error()));
+        if (!is && is_trouble(is.error())) return cannot("look at", name, is.error());
         if (is && is->object.ino == group->ino) {
             if (auto done = tree_.link(from, at, found.occupied); !done) return Unexpected(done.error());
             ++metadata_;

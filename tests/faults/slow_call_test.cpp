@@ -89,6 +89,32 @@ TEST_CASE("requests are served while others wait for the disk") {
     cluster.stop_master();
 }
 
+TEST_CASE("a drain covers what was done while something before it was still under way") {
+    if (!have_strace()) return;
+    Cluster cluster;
+    std::filesystem::create_directory(cluster.mount() + "/other");
+    cluster.drain();  // times are settled: the drain below has nothing to wait for by itself
+    Words command = slowing("mkdirat", 1);
+    command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
+    const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
+    REQUIRE(eventually([&] { return tracer_of(cluster.master_pid()) == tracer.pid(); }));
+    const auto before = lsn_of(cluster.master_status().at("tail"));
+    std::thread slow([&] { ::mkdir((cluster.mount() + "/slow").c_str(), 0755); });
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // or it proves less
+    write_to(cluster.mount() + "/other/file", "done");
+    CHECK(lsn_of(cluster.master_status().at("tail")) == before);
+    bool is_there = false;
+    std::thread draining([&] {
+        cluster.drain();
+        is_there = std::filesystem::exists(cluster.replica() + "/other/file");
+    });
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    tracer.signal(SIGTERM);
+    draining.join();
+    CHECK(is_there);
+    slow.join();
+}
+
 TEST_CASE("a master that is killed before its mount has answered anything ends") {
     if (!have_strace()) return;
     ClusterOptions options;

@@ -120,6 +120,7 @@ TEST_CASE("readers see nothing behind a gap") {
     REQUIRE(journal->commit(std::move(*c), 0, 1, {&text, 1}));
     REQUIRE(journal->commit(std::move(*a), 0, 1, {&text, 1}));
     CHECK(journal->tail() == Lsn(49));
+    CHECK(journal->reserved() == Lsn(3 * 49));
     REQUIRE(journal->abandon(std::move(*b)));
     CHECK(journal->tail() == Lsn(3 * 49));
 }
