@@ -196,7 +196,9 @@ SysResult<void> FileSystem::unlink(Node* parent, const char* name) {
     // How many names it has is true only now: until here it may have got another one.
     const auto info = stat_at((*dir)->get(), name);
     if (!info) return fail(info.error());
-    if (info->links > 1) settler_.settle_before_loss(info->object.ino);
+    if (info->links > 1) {
+        if (auto settled = settler_.settle_before_loss(info->object.ino); !settled) return settled;
+    }
 
     const Settler::RootLoss loss(settler_, parent == nodes_.root());
     const UnlinkRecord r{info->object, *path};
@@ -277,7 +279,7 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
             return carry_out() == 0 ? SysResult<void>() : fail_last();
         }
         if (there && !exchange && !there->is_dir() && there->links > 1) {
-            settler_.settle_before_loss(there->object.ino);
+            if (auto settled = settler_.settle_before_loss(there->object.ino); !settled) return settled;
         }
         const ObjectId replaced = there ? there->object : ObjectId{};
         const Settler::RootLoss loss(settler_, parent == nodes_.root());

@@ -113,19 +113,20 @@ void Settler::settle(Node* node) {
     OpLock lock(locks_);
     if (node->is_dir) lock.read_directory(node->id.ino);
     lock.change_object(node->id.ino);
-    settle_locked(node);
+    static_cast<void>(settle_locked(node));  // it stays remembered
 }
 
-void Settler::settle_before_loss(std::uint64_t ino) {
+SysResult<void> Settler::settle_before_loss(std::uint64_t ino) {
     Node* const node = nodes_.find_pinned(ino);
-    if (node == nullptr) return;  // nothing is remembered of it: what is remembered is pinned
-    settle_locked(node);
+    if (node == nullptr) return {};  // nothing is remembered of it: what is remembered is pinned
+    auto settled = settle_locked(node);
     nodes_.unpin(node);
+    return settled;
 }
 
 // Settled is what is recorded: until then sweep() must not take it for done.
-void Settler::settle_locked(Node* node) {
-    if (node->touched_ns.load() == 0) return;
+SysResult<void> Settler::settle_locked(Node* node) {
+    if (node->touched_ns.load() == 0) return {};
     // What has no name is not on any replica; what is gone needs no time.
     const auto path = nodes_.path(node);
     const auto place = nodes_.place(node);
@@ -133,7 +134,7 @@ void Settler::settle_locked(Node* node) {
     if (path && place && place->named()) info = stat_at(place->dir->get(), place->name);
     if (!info && is_trouble(info.error())) {
         node->touched_ns.store(monotonic_ns());  // tried again later
-        return;
+        return fail(info.error());
     }
     if (info && info->object == node->id) {
         const std::int64_t kept = node->kernel_mtime_ns.load();
@@ -147,10 +148,11 @@ void Settler::settle_locked(Node* node) {
         r.mtime_ns = info->mtime_ns;
         if (const auto noted = mutator_.note(r); !noted) {
             node->touched_ns.store(monotonic_ns());  // no room: tried again later
-            return;
+            return fail(noted.error());
         }
     }
     is_settled(node);
+    return {};
 }
 
 void Settler::sweep(std::uint64_t quiet_ns) {

@@ -89,8 +89,9 @@ class Settler {
     // Settles one object now (its file was closed). Without locks.
     void settle(Node* node);
     // An object that loses one of several names may live on under one that is not known, where its time could not be
-    // recorded any more, now or by a restart. With the object's lock held.
-    void settle_before_loss(std::uint64_t ino);
+    // recorded any more, now or by a restart. An error: it cannot be recorded now, so the name must not go. With the
+    // object's lock held.
+    SysResult<void> settle_before_loss(std::uint64_t ino);
     // Settles everything that is remembered now.
     void settle_all();
     // Brings settled_lsn() up to date without settling anything; takes no object's lock and never waits.
@@ -104,7 +105,7 @@ class Settler {
         std::uint64_t since_ns;
     };
     void run();
-    void settle_locked(Node* node);
+    SysResult<void> settle_locked(Node* node);  // an error: tried again later
     void sweep(std::uint64_t quiet_ns);
     void look_through(std::optional<std::uint64_t> quiet_ns);  // by one thread at a time, see sweeping_
 

@@ -148,12 +148,13 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
                      report.cut_bytes, report.resolved);
     }
     // What slaves may have read is gone, or the directory may be ahead of or behind the journal.
-    const char* unsure = power_loss                      ? "the machine went down"
-                         : identity.history.empty()      ? "the state is lost"
-                         : report.lost_committed         ? "the journal lost its end"
-                         : report.lost_reservations != 0 ? "a change in flight is lost"
-                         : report.created && !is_new     ? "the journal is gone"
-                                                         : nullptr;
+    const char* unsure = power_loss                                             ? "the machine went down"
+                         : identity.history.empty()                             ? "the state is lost"
+                         : report.lost_committed                                ? "the journal lost its end"
+                         : report.lost_reservations != 0                        ? "a change in flight is lost"
+                         : report.created && !is_new                            ? "the journal is gone"
+                         : journal_->tail() < identity.history.back().first_lsn ? "an epoch was about to begin"
+                                                                                : nullptr;
     if (unsure != nullptr) {
         if (auto begun = begin_epoch(identity, unsure); !begun) return begun;
     }
@@ -168,10 +169,12 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
 Result<void, std::string> Volume::begin_epoch(Identity& identity, const std::string& why) {
     const Lsn past = identity.history.empty() ? Lsn() : identity.history.back().first_lsn;
     const Lsn first = std::max(journal_->tail(), past) + kEpochGapBytes;
-    if (auto done = journal_->reset(first); !done)
-        return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
     if (identity.history.size() >= kMaxEpochs) identity.history.erase(identity.history.begin());
     identity.history.push_back({random_epoch(), first});
+    // On record first: where the journal does not follow, the next start finds it ending before its epoch.
+    if (auto saved = state_->save(identity); !saved) return Text(saved.error());
+    if (auto done = journal_->reset(first); !done)
+        return Text("cannot begin a new epoch in the journal of " + directory_ + ": " + done.error().text());
     spdlog::warn("volume={} epoch={:016x} first={}: the end of the last run is not sure ({}); slaves are compared anew",
                  identity.volume.text(), identity.history.back().epoch.id(), first.bytes(), why);
     return {};
@@ -181,7 +184,7 @@ Result<void, std::string> Volume::begin_epoch(const std::string& why) {
     Identity identity = state_->identity();
     if (auto begun = begin_epoch(identity, why); !begun) return begun;
     epoch_ = identity.history.back().epoch;
-    return state_->save(identity);
+    return {};
 }
 
 void Volume::note_content() {

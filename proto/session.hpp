@@ -90,7 +90,8 @@ struct Welcome {
     VolumeId volume;  // all zero: fresh
     Epoch epoch;      // of `received`
     Lsn received;     // resume from here
-    Lsn durable;      // kDamaged: what was recorded later may be lost here, all else is not (0: nobody knows)
+    Lsn durable;      // kDamaged: what was recorded later may be lost here, all else is not (0: nobody knows);
+                      // kResyncing: the tail of the master's journal when that resync began
     Lsn applied;
     ReplicaState state = ReplicaState::kFresh;
     std::string name;

@@ -316,6 +316,9 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
         if (mode_ == Mode::kRunning || identity_.unsure) return answer;  // then nobody knows how much is whole
         answer.durable = identity_.intact_until;
         answer.epoch = epoch_of(answer.durable);
+    } else if (mode_ == Mode::kResyncing) {
+        answer.durable = identity_.resync_since;
+        answer.epoch = epoch_of(answer.durable);
     } else if (mode_ == Mode::kRunning) {
         answer.received = spool_->tail();
         answer.durable = spool_->durable();

@@ -131,6 +131,8 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
         // A master that begins an epoch may have lost contents, and kept their sizes and times, that came here in the last.
         const bool other_epoch =
             !identity.history.empty() && identity.history.back().epoch != hello.history.back().epoch;
+        const bool goes_on = identity.resyncing && identity.volume == hello.volume && !other_epoch;
+        if (!goes_on) identity.resync_since = start.tail;
         identity.unsure = identity.unsure || start.full || (identity.volume.valid() && other_epoch);
         identity.volume = hello.volume;
         identity.history = hello.history;
@@ -169,7 +171,7 @@ Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
         identity.volume = hello.volume;
         identity.history = hello.history;
         identity.resyncing = identity.unsure = false;
-        identity.intact_until = Lsn();
+        identity.intact_until = identity.resync_since = Lsn();
         identity.resync_end = at;
     });
     if (!saved) return saved;

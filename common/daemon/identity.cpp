@@ -118,6 +118,7 @@ std::string identity_to_json(const StoredIdentity& stored) {
                             {"resync_end", identity.resync_end.bytes()},
                             {"unsure", identity.unsure},
                             {"intact_until", identity.intact_until.bytes()},
+                            {"resync_since", identity.resync_since.bytes()},
                             {"marked", stored.marked}});
 }
 
@@ -147,6 +148,7 @@ Result<StoredIdentity, BadIdentity> identity_from_json(std::string_view text) {
     identity.resync_end = Lsn(fields.number("resync_end"));
     identity.unsure = object.contains("unsure") && fields.flag("unsure");
     if (object.contains("intact_until")) identity.intact_until = Lsn(fields.number("intact_until"));
+    if (object.contains("resync_since")) identity.resync_since = Lsn(fields.number("resync_since"));
     stored.marked = fields.flag("marked");
     if (!fields.error().empty()) return wrong(fields.error());
     if (!is_whole) return wrong("its checksum is another one");

@@ -24,6 +24,7 @@ struct Identity {
     bool clean_stop = false;          // cleared while a daemon runs
     std::string boot;                 // boot id of the run that wrote this
     bool resyncing = false;           // slave: a resync was begun and is not through
+    Lsn resync_since;                 // slave: the tail of the master's journal when it began
     Lsn resync_end;                   // slave: where the spool begins after the last resync
     bool unsure = false;              // slave: that resync has to compare contents, whatever times and sizes say;
                                       // master: a sync may have failed in this boot

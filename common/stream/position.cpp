@@ -41,15 +41,24 @@ std::optional<std::string> forked(const JournalSpan& master, Epoch epoch, Lsn re
     return "its history forked: its epoch is not known here";
 }
 
+namespace {
+bool is_in_journal(const JournalSpan& master, Epoch epoch, Lsn lsn) {
+    return lsn >= master.oldest && epoch == master.history.back().epoch && !forked(master, epoch, lsn);
+}
+}  // namespace
+
 CatchUp catch_up(const JournalSpan& master, const Welcome& replica) {
     switch (replica.state) {
         case ReplicaState::kFresh:
             return {std::nullopt, "fresh replica", false, {}};
         case ReplicaState::kResyncing:
-            return {std::nullopt, "an earlier resync was not finished", false, {}};
+            // What changed since may have its new time there already, and its content not yet.
+            if (is_in_journal(master, replica.epoch, replica.durable))
+                return {std::nullopt, "an earlier resync was not finished", false, replica.durable};
+            return {
+                std::nullopt, "an earlier resync was not finished, and began before what the journal keeps", true, {}};
         case ReplicaState::kDamaged:
-            if (replica.durable != Lsn() && replica.durable >= master.oldest &&
-                replica.epoch == master.history.back().epoch && !forked(master, replica.epoch, replica.durable)) {
+            if (replica.durable != Lsn() && is_in_journal(master, replica.epoch, replica.durable)) {
                 return {std::nullopt, "what changed after position " + number(replica.durable) + " may be lost there",
                         false, replica.durable};
             }

@@ -130,6 +130,7 @@ void PublisherSession::start_resync(Instant now) {
     stage_ = Stage::kResync;
     inspector_.reset();
     end_inspections("a resync began: " + resync_.reason);
+    const Lsn tail = journal_.tail();  // not later than where the rounds of the resync begin to read
     responder_ = make_responder_(resync_);
     TDFS_INVARIANT(responder_ != nullptr, "a resync without a responder");
     report_.state = PeerStatus::State::kResyncing;
@@ -137,7 +138,7 @@ void PublisherSession::start_resync(Instant now) {
     report_.position_known = false;
     report_.progress = Progress{};
     ++report_.resyncs;
-    outbox_.add(MessageKind::kResyncStart, ResyncStart{resync_.reason, responder_->full(), journal_.tail()}, now);
+    outbox_.add(MessageKind::kResyncStart, ResyncStart{resync_.reason, responder_->full(), tail}, now);
     last_said_ns_ = now.monotonic_ns;
     resync_ = {};
 }

@@ -119,6 +119,10 @@ TEST_CASE("a resync that was cut off is not forgotten") {
     SECTION("stop") { w.stop(); }
     w.start();
     CHECK(w.welcome().state == ReplicaState::kResyncing);
+    CHECK(w.welcome().durable == Lsn(kStart));
+    // What the first try began stays the beginning: what it has left half done is older than the second.
+    w.replica->start_resync(w.hello, {"test", false, Lsn(kStart + 100)}).reset();
+    CHECK(w.welcome().durable == Lsn(kStart));
     w.resync();
     CHECK(w.welcome().state == ReplicaState::kStreaming);
 }

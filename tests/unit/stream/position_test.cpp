@@ -72,7 +72,7 @@ TEST_CASE("a position before the oldest byte of the journal is resynced") {
 TEST_CASE("states that are no prefix are resynced wherever they stand") {
     for (const std::uint64_t lsn : {0, 100, 350, 400, 999}) {
         REQUIRE(decide(at(kC, lsn, ReplicaState::kFresh)).reason == "fresh replica");
-        REQUIRE(decide(at(kC, lsn, ReplicaState::kResyncing)).reason == "an earlier resync was not finished");
+        REQUIRE(decide(at(kC, lsn, ReplicaState::kResyncing)).reason.starts_with("an earlier resync was not finished"));
         REQUIRE(decide(at(kC, lsn, ReplicaState::kDamaged)).reason ==
                 "its spool or its state is damaged (its log says where)");
         for (const auto state : {ReplicaState::kFresh, ReplicaState::kResyncing, ReplicaState::kDamaged}) {
@@ -82,6 +82,21 @@ TEST_CASE("states that are no prefix are resynced wherever they stand") {
     Welcome no_volume = at(kC, 350);
     no_volume.volume = VolumeId{};
     REQUIRE(decide(no_volume).reason == "fresh replica");
+}
+
+TEST_CASE("after a resync that was cut off, what changed since it began is compared by content") {
+    Welcome cut = at(kC, 0, ReplicaState::kResyncing);
+    const auto plan = [&](std::uint64_t began, std::uint64_t oldest = 100) {
+        cut.durable = Lsn(began);
+        return decide(cut, oldest);
+    };
+    REQUIRE(plan(350).since == Lsn(350));
+    REQUIRE_FALSE(plan(350).full);
+    // What changed is not known any more: everything.
+    for (const auto& p : {plan(350, 351), plan(401), plan(299)}) {
+        REQUIRE(p.full);
+        REQUIRE_FALSE(p.since.has_value());
+    }
 }
 
 TEST_CASE("a replica that lost what came after a position is compared in what was recorded since") {
