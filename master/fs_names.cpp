@@ -205,7 +205,7 @@ SysResult<void> FileSystem::unlink(Node* parent, const char* name) {
     auto pending = mutator_.begin(r, info->object.ino);
     if (!pending) return fail(pending.error());
     if (::unlinkat((*dir)->get(), name, 0) != 0) return fail_last();
-    nodes_.remove_link(info->object.ino, parent, name, info->links <= 1);
+    nodes_.remove_link(info->object, parent, name, info->links <= 1);
     settler_.touched(parent, pending->lsn());
     if (parent == nodes_.root()) root_changed_ = true;
     pending->commit(r);
@@ -237,7 +237,7 @@ SysResult<void> FileSystem::rmdir(Node* parent, const char* name) {
         if (!pending) return fail(pending.error());
         nodes_.hold_directory(ino);
         if (::unlinkat((*dir)->get(), name, AT_REMOVEDIR) != 0) return fail_last();
-        nodes_.remove_link(ino, parent, name, true);
+        nodes_.remove_link(info->object, parent, name, true);
         settler_.touched(parent, pending->lsn());
         if (parent == nodes_.root()) root_changed_ = true;
         pending->commit(r);
@@ -292,7 +292,7 @@ SysResult<void> FileSystem::rename(Node* parent, const char* name, Node* new_par
             nodes_.exchange_links(info->object.ino, parent, name, replaced.ino, new_parent, new_name);
         } else {
             if (there) {
-                nodes_.remove_link(replaced.ino, new_parent, new_name, there->is_dir() || there->links <= 1);
+                nodes_.remove_link(replaced, new_parent, new_name, there->is_dir() || there->links <= 1);
             }
             nodes_.move_link(info->object.ino, parent, name, new_parent, new_name);
         }

@@ -231,15 +231,22 @@ void NodeTable::hold_directory(std::uint64_t ino) {
     if (found != by_ino_.end()) static_cast<void>(directory_locked(found->second));
 }
 
-void NodeTable::remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone) {
+void NodeTable::remove_link(const ObjectId& object, Node* parent, std::string_view name, bool gone) {
     const std::lock_guard guard(mutex_);
-    const auto found = by_ino_.find(ino);
+    const auto found = by_ino_.find(object.ino);
     if (found == by_ino_.end()) return;
     Node* node = found->second;
+    const bool is_another = node->id != object;
+    if (is_another) {
+        const auto old = std::find_if(orphans_.begin(), orphans_.end(), [&](const Node* n) { return n->id == object; });
+        if (old == orphans_.end()) return;
+        node = *old;
+    }
     unlink_locked(node, parent, name);
-    if (!gone) return;
+    // With a name left it is another object after all, born within the same tick of the clock.
+    if (!gone || !node->links.empty()) return;
     recent_.keep(node);
-    orphan(ino);
+    if (!is_another) orphan(object.ino);
 }
 
 void NodeTable::move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent,

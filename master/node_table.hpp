@@ -124,7 +124,8 @@ class NodeTable {
     // Before a directory goes: who still uses it must find it (it has no other name). If no descriptor can be had, they get ENOENT.
     void hold_directory(std::uint64_t ino);
     // parent/name is gone; `gone`: it was the object's last name (its inode number may now be used again).
-    void remove_link(std::uint64_t ino, Node* parent, std::string_view name, bool gone);
+    // Its number may belong to another object already, which was made, and entered, in between.
+    void remove_link(const ObjectId& object, Node* parent, std::string_view name, bool gone);
     void move_link(std::uint64_t ino, Node* parent, std::string_view name, Node* new_parent, std::string_view new_name);
     void exchange_links(std::uint64_t ino, Node* parent, std::string_view name, std::uint64_t other_ino,
                         Node* other_parent, std::string_view other_name);

@@ -45,9 +45,9 @@ TEST_CASE("an object with several names has a path as long as one of them is lef
     Table t;
     Node* const f = t.make_file(t.nodes.root(), "one");
     t.nodes.add_link(f, t.nodes.root(), "two");
-    t.nodes.remove_link(f->id.ino, t.nodes.root(), "one", false);
+    t.nodes.remove_link(f->id, t.nodes.root(), "one", false);
     CHECK(t.nodes.path(f).value() == "two");
-    t.nodes.remove_link(f->id.ino, t.nodes.root(), "two", true);
+    t.nodes.remove_link(f->id, t.nodes.root(), "two", true);
     CHECK(t.nodes.path(f).error() == Errno(ENOENT));
     CHECK_FALSE(t.nodes.has_name(f));
 }
@@ -55,12 +55,29 @@ TEST_CASE("an object with several names has a path as long as one of them is lef
 TEST_CASE("an inode number that is used again belongs to a new node") {
     Table t;
     Node* const old = t.make_file(t.nodes.root(), "f");
-    t.nodes.remove_link(old->id.ino, t.nodes.root(), "f", true);
+    t.nodes.remove_link(old->id, t.nodes.root(), "f", true);
     FileInfo info = stat_at(t.dir.fd(), "f").value();
     Node* const fresh = t.nodes.enter(t.nodes.root(), "g", info);
     CHECK(fresh != old);
     info.object.birth_ns += 1;
     CHECK(t.nodes.enter(t.nodes.root(), "h", info) != fresh);
+}
+
+TEST_CASE("an inode number that is used again before its old name is given up keeps its new one") {
+    Table t;
+    Node* const old = t.make_file(t.nodes.root(), "old");
+    const ObjectId gone = old->id;
+    FileInfo info = stat_at(t.dir.fd(), "old").value();
+    const bool same_tick = GENERATE(false, true);
+    if (!same_tick) ++info.object.birth_ns;
+    const bool known = GENERATE(true, false);
+    if (!known) t.nodes.forget(old, 1);
+    Node* const fresh = t.nodes.enter(t.nodes.root(), "new", info);
+    t.nodes.remove_link(gone, t.nodes.root(), "old", true);
+    CHECK(t.nodes.path(fresh).value() == "new");
+    if (known && !same_tick) CHECK_FALSE(t.nodes.has_name(old));
+    t.nodes.remove_link(fresh->id, t.nodes.root(), "new", true);
+    CHECK_FALSE(t.nodes.has_name(fresh));
 }
 
 TEST_CASE("what the kernel has forgotten is dropped, with parents that nobody else needs") {
@@ -117,7 +134,7 @@ TEST_CASE("a directory that was removed can be reached as long as the kernel kno
     Node* const gone = t.make_dir(t.nodes.root(), "gone");
     t.nodes.hold_directory(gone->id.ino);
     REQUIRE(::unlinkat(t.dir.fd(), "gone", AT_REMOVEDIR) == 0);
-    t.nodes.remove_link(gone->id.ino, t.nodes.root(), "gone", true);
+    t.nodes.remove_link(gone->id, t.nodes.root(), "gone", true);
     for (int i = 0; i < 10; i++) {
         Node* const other = t.make_dir(t.nodes.root(), "other" + std::to_string(i));
         CHECK(t.nodes.directory(other));
