@@ -149,7 +149,7 @@ class Journal {
     SysResult<void> append(ByteView frames);
 
     [[nodiscard]] Lsn oldest() const { return Lsn(oldest_.load()); }
-    [[nodiscard]] Lsn tail() const { return Lsn(tail_.load()); }        // end of what readers may see
+    [[nodiscard]] Lsn tail() const { return Lsn(tail_.load()); }  // end of what readers may see
     // End of all places given out: whatever was committed until now stands before it, though readers may not see it yet.
     [[nodiscard]] Lsn reserved() const;
     [[nodiscard]] Lsn durable() const { return Lsn(durable_.load()); }  // everything before it has been synced
