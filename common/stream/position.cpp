@@ -20,6 +20,10 @@ std::optional<std::string> different_programs(const char* other, std::uint32_t v
     return std::nullopt;
 }
 
+bool is_in_journal(const JournalSpan& master, Epoch epoch, Lsn lsn) {
+    return lsn >= master.oldest && epoch == master.history.back().epoch && !forked(master, epoch, lsn);
+}
+
 }  // namespace
 
 std::optional<std::string> forked(const JournalSpan& master, Epoch epoch, Lsn received) {
@@ -40,12 +44,6 @@ std::optional<std::string> forked(const JournalSpan& master, Epoch epoch, Lsn re
     }
     return "its history forked: its epoch is not known here";
 }
-
-namespace {
-bool is_in_journal(const JournalSpan& master, Epoch epoch, Lsn lsn) {
-    return lsn >= master.oldest && epoch == master.history.back().epoch && !forked(master, epoch, lsn);
-}
-}  // namespace
 
 CatchUp catch_up(const JournalSpan& master, const Welcome& replica) {
     switch (replica.state) {

@@ -52,7 +52,7 @@ void run_master(Cluster& cluster, Process& p) {
         const auto settled = settle_at_restart(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return world.say("master: %s", settled.error().text.c_str());
         if (!*settled) {
-            const auto ok = volume.begin_epoch("the journal is damaged where the last run was killed");
+            const auto ok = volume.begin_epoch("the journal is damaged where the last run ended");
             if (!ok) return world.say("master: %s", ok.error().c_str());
         }
     }

@@ -20,6 +20,7 @@ StoredIdentity sample() {
     identity.resyncing = true;
     identity.unsure = true;
     identity.intact_until = Lsn(77);
+    identity.resync_since = Lsn(78);
     identity.resync_end = Lsn(1ULL << 60);
     stored.marked = true;
     return stored;
@@ -47,6 +48,7 @@ TEST_CASE("an identity comes back from its text as it went in") {
     CHECK(back->identity.resyncing);
     CHECK(back->identity.unsure);
     CHECK(back->identity.intact_until == Lsn(77));
+    CHECK(back->identity.resync_since == Lsn(78));
     CHECK(back->identity.resync_end == stored.identity.resync_end);
     CHECK(back->marked);
 }
