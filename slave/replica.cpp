@@ -220,7 +220,10 @@ Result<void, std::string> Replica::stop() {
     }
     if (activity_) activity_->close();
     if (auto done = spool_->close(); !done) return trouble("the spool cannot be closed: " + done.error().text());
-    return change_identity([](Identity& identity) { identity.clean_stop = true; });
+    // What a record that does not apply has done so far is known to processes of this boot only.
+    const bool half_done = applied_->started(applied_->point().lsn).has_value();
+    if (half_done) spdlog::warn("stopped with a record half applied: after a reboot a resync will be needed");
+    return change_identity([&](Identity& identity) { identity.clean_stop = !half_done; });
 }
 
 void Replica::progressed() {

@@ -1,5 +1,8 @@
 // What a replica does after it has lost something: power, state, a part of its spool, a resync half way.
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <atomic>
 
 #include "tests/unit/slave/replica_world.hpp"
 
@@ -78,6 +81,34 @@ TEST_CASE("after a power loss a replica tells up to where it is whole, until a r
     w.kill();
     w.start();
     CHECK(w.welcome().state == ReplicaState::kStreaming);
+}
+
+TEST_CASE("a stop with a record half applied is as good as a kill: after a reboot nobody would know the half for its own") {
+    World w;
+    w.resync();
+    w.stop();
+    std::atomic<bool> gone{false};
+    w.options.apply.at_step = [&](ApplyStep step) {  // what was made cannot be given its time
+        if (step == ApplyStep::kMade && !gone.exchange(true)) ::unlink((w.root + "/pipe").c_str());
+    };
+    w.start();
+    auto pipe = file_at("pipe");
+    pipe.mode = S_IFIFO | 0600;
+    w.receive(pipe);
+    wait_until([&] { return w.replica->status().replay.state == ReplayStatus::State::kStalled; });
+    SECTION("in the same boot it goes on") {
+        REQUIRE(::mkfifo((w.root + "/pipe").c_str(), 0600) == 0);
+        w.stop();
+        w.start();
+        w.wait_applied();
+        CHECK(w.welcome().state == ReplicaState::kStreaming);
+    }
+    SECTION("after another it is compared") {
+        w.stop();
+        w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+        w.start();
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+    }
 }
 
 TEST_CASE("after a power loss on either side contents are compared, whatever sizes and times say") {
