@@ -214,16 +214,19 @@ Result<void, std::string> Replica::stop() {
     stopping_ = true;
     progress_.notify_all();
     stop_threads();
+    // Whether the files will tell it all also after a reboot. Where a resync or damage could not be put on record, they will not.
+    bool clean = mode_ == Mode::kFresh;
     if (mode_ == Mode::kRunning) {
         if (auto done = syncer_->sync_now(); !done) return done;
         if (auto done = checkpointer_->checkpoint_now(); !done) return done;
+        clean = !applied_->started(applied_->point().lsn);  // what a record that does not apply has done so far
+    } else if (identity_.resyncing) {
+        clean = ::syncfs(root_) == 0;
     }
+    if (!clean) spdlog::warn("stopped with something half done: after a reboot a resync will be needed");
     if (activity_) activity_->close();
     if (auto done = spool_->close(); !done) return trouble("the spool cannot be closed: " + done.error().text());
-    // What a record that does not apply has done so far is known to processes of this boot only.
-    const bool half_done = applied_->started(applied_->point().lsn).has_value();
-    if (half_done) spdlog::warn("stopped with a record half applied: after a reboot a resync will be needed");
-    return change_identity([&](Identity& identity) { identity.clean_stop = !half_done; });
+    return change_identity([&](Identity& identity) { identity.clean_stop = clean; });
 }
 
 void Replica::progressed() {

@@ -158,6 +158,23 @@ TEST_CASE("a resync that was cut off is not forgotten") {
     CHECK(w.welcome().state == ReplicaState::kStreaming);
 }
 
+TEST_CASE("a stop is not called clean where a resync that is needed could not be put on record") {
+    World w;
+    w.resync();
+    w.receive(file_at("a"));
+    w.wait_applied();
+    const auto in_the_way = w.root + "/.tdfs/identity.json.new";
+    REQUIRE(::mkdir(in_the_way.c_str(), 0700) == 0);
+    auto sink = w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)});
+    CHECK(sink->failed() != "");
+    sink.reset();
+    REQUIRE(::rmdir(in_the_way.c_str()) == 0);
+    w.stop();
+    w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+    w.start();
+    CHECK(w.welcome().state == ReplicaState::kDamaged);
+}
+
 TEST_CASE("a resync leaves nothing on the stage") {
     World w;
     w.resync();
