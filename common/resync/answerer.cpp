@@ -22,7 +22,9 @@ void Answerer::abandon() {
 
 Answerer::Step Answerer::answer(const ListRequest& q, Bytes& out) {
     if (!list_) {
+        const auto begin = monotonic_ns();
         auto opened = ListAnswer::open(backing_, q.path);
+        if (ahead_ != nullptr) ahead_->took(monotonic_ns() - begin, opened ? (*opened)->names() : 0);
         if (!opened) return Unexpected<Unreadable>(opened.error());
         list_ = std::move(*opened);
     }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/resync/answers.hpp"
+#include "common/resync/look_ahead.hpp"
 
 namespace tdfs {
 
@@ -16,6 +17,8 @@ class Answerer {
     using Step = Answer<Progressed>;
 
     explicit Answerer(int root);
+    // `ahead` is told of each list that is begun.
+    Answerer(int root, LookAhead& ahead) : Answerer(root) { ahead_ = &ahead; }
 
     Step answer(const ListRequest& q, Bytes& out);
     Step answer(const StatRequest& q, Bytes& out);
@@ -34,6 +37,7 @@ class Answerer {
 
   private:
     const BackingDir backing_;
+    LookAhead* ahead_ = nullptr;
     // Of the question in front.
     std::unique_ptr<ListAnswer> list_;
     std::optional<RangeAnswer> range_;

@@ -33,6 +33,7 @@ class ListAnswer {
   public:
     static Answer<std::unique_ptr<ListAnswer>> open(const BackingDir& dir, const std::string& path);
     Answer<ListPart> next();  // the part with `last` is the last one
+    [[nodiscard]] std::size_t names() const { return names_.size(); }
 
   private:
     explicit ListAnswer(const BackingDir& dir) : backing_(dir) {}

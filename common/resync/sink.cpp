@@ -10,6 +10,7 @@
 #include <deque>
 #include <mutex>
 
+#include "common/resync/look_ahead.hpp"
 #include "common/resync/matcher.hpp"
 #include "common/resync/transfers.hpp"
 
@@ -32,6 +33,7 @@ class ResyncSink::Impl {
     Impl(int root, const ResyncStart& start, MayRemove may_remove, Salvage* salvage)
         : full_(start.full),
           tree_(root, LocalTree::Stage::kOwn, std::move(may_remove), Keeping{salvage}),
+          ahead_(root),
           matcher_(tree_, links_, agenda_),
           transfers_(tree_, links_, agenda_, start.full ? Transfers::Read::kFromDisk : Transfers::Read::kAsShown) {
         TouchedPath whole;
@@ -108,6 +110,7 @@ class ResyncSink::Impl {
         }
         if (!agenda_.directories.empty() && listings_.size() < kMaxListsAsked && !fetch_first_) {
             say(out, MessageKind::kList, ListRequest{agenda_.directories.back().path});
+            ahead_.soon(agenda_.directories.back().path);
             listings_.emplace_back();
             listings_.back().task = std::move(agenda_.directories.back());
             agenda_.directories.pop_back();
@@ -229,7 +232,11 @@ class ResyncSink::Impl {
 
     Result<void, DecodeError> on(ListPart m) {
         Listing& l = listings_.front();
-        if (!l.opened) fail_on(open(l));
+        if (!l.opened) {
+            const auto begin = monotonic_ns();
+            fail_on(open(l));
+            ahead_.took(monotonic_ns() - begin, l.names.size());
+        }
         for (Entry& e : m.entries) {
             if (e.name <= l.last_name) return bad("entries out of order");
             if (l.task.path.empty() && e.name == kStateName) return bad("the state directory in a list");
@@ -327,6 +334,7 @@ class ResyncSink::Impl {
     LocalTree tree_;
     LinkGroups links_;
     Agenda agenda_;
+    LookAhead ahead_;
     Matcher matcher_;
     Transfers transfers_;
 

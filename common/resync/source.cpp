@@ -45,13 +45,14 @@ Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload
 class ResyncSource::Impl {
   public:
     Impl(int root, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
-        : answerer_(root), rounds_(answerer_.backing(), journal, since, epoch, writers, limits) {}
+        : ahead_(root), answerer_(root, ahead_), rounds_(answerer_.backing(), journal, since, epoch, writers, limits) {}
 
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
         if (kind == MessageKind::kProgress) return {};
         auto decoded = decode_question(kind, payload);
         if (!decoded) return Unexpected<DecodeError>(decoded.error());
         if (questions_.size() >= kMaxQuestions) return bad("too many questions at once");
+        if (const auto* list = std::get_if<ListRequest>(&*decoded)) ahead_.soon(list->path);
         questions_.push_back(std::move(*decoded));
         return {};
     }
@@ -113,6 +114,7 @@ class ResyncSource::Impl {
         return Progressed::kDone;
     }
 
+    LookAhead ahead_;
     Answerer answerer_;
     Rounds rounds_;
     std::deque<Question> questions_;

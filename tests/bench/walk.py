@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """How long a resync takes that finds nothing to do, against two find's.
 
-    tests/bench/walk.py [--files N] [--rounds N] [--bin BIN[,BIN...]] [DIR]
+    tests/bench/walk.py [--files N] [--of-a-directory N] [--cold] [--rounds N] [--bin BIN[,BIN...]] [DIR]
 
-Makes a tree of N empty files (1,000 in a directory) and a copy of it below DIR (/var/tmp/tdfs-walk), or takes those that are
+Makes a tree of N empty files (1,000 in a directory, or as told) and a copy of it below DIR (/var/tmp/tdfs-walk), or takes those that are
 there, then in each round: `find -printf` over both, one after the other, and with each build in turn a master and a slave
-that adopts the copy, until it streams. Prints seconds, their ratio, and the most memory of either daemon. As root.
+that adopts the copy, until it streams. With --cold nothing is in memory when each begins. Prints seconds, their ratio, and the most memory of either daemon. As root.
 """
 
 import argparse
@@ -17,19 +17,26 @@ import subprocess
 import time
 
 FIND = "%p %s %T@ %m %U %G %n\n"
-FILES_OF_A_DIRECTORY = 1000
 PORT = 4795
 
 
-def make_tree(root, files):
-    for d in range(files // FILES_OF_A_DIRECTORY):
+def make_tree(root, files, of_a_directory):
+    for d in range(files // of_a_directory):
         path = f"{root}/d{d // 50:02d}/e{d:04d}"
         os.makedirs(path)
-        for f in range(FILES_OF_A_DIRECTORY):
+        for f in range(of_a_directory):
             os.close(os.open(f"{path}/file-{f:04d}.html", os.O_WRONLY | os.O_CREAT, 0o644))
 
 
-def find(root):
+def forget():
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as caches:
+        caches.write("3")
+
+
+def find(root, cold):
+    if cold:
+        forget()
     begin = time.monotonic()
     subprocess.run(["find", root, "-printf", FIND], stdout=subprocess.DEVNULL, check=True)
     return time.monotonic() - begin
@@ -40,7 +47,7 @@ def peak_mib(process):
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
-def resync(binaries, base):
+def resync(binaries, base, cold):
     """Seconds until the slave streams, and the peak memory of master and slave in MiB."""
     master, slave, mount = f"{base}/master", f"{base}/slave", f"{base}/mount"
     for state in (f"{master}/.tdfs", f"{slave}/.tdfs"):
@@ -52,6 +59,8 @@ def resync(binaries, base):
             daemons.append(subprocess.Popen(
                 [f"{binaries}/tdfs_slave", "-f", "-m", slave, "-l", f"127.0.0.1:{PORT}", "--adopt"], stderr=log))
             time.sleep(1)
+            if cold:
+                forget()
             begin = time.monotonic()
             daemons.append(subprocess.Popen(
                 [f"{binaries}/tdfs", "-f", "-m", master, "-c", f"127.0.0.1:{PORT}", mount], stderr=log))
@@ -74,6 +83,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", nargs="?", default="/var/tmp/tdfs-walk")
     parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--of-a-directory", type=int, default=1000)
+    parser.add_argument("--cold", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     here = os.path.dirname(os.path.abspath(__file__))
     parser.add_argument("--bin", default=os.path.join(here, "../../build/release/bin"))
@@ -81,15 +92,15 @@ def main():
     master, slave = f"{options.directory}/master", f"{options.directory}/slave"
     if not os.path.isdir(slave):
         os.makedirs(master)
-        make_tree(master, options.files)
+        make_tree(master, options.files, options.of_a_directory)
         subprocess.run(["cp", "-a", master, slave], check=True)
     builds = options.bin.split(",")
     ratios = {build: [] for build in builds}
     for number in range(options.rounds):
-        both = find(master) + find(slave)
+        both = find(master, options.cold) + find(slave, options.cold)
         print(f"round {number + 1}: find {both:.1f} s", flush=True)
         for build in builds:
-            took, of_master, of_slave = resync(build, options.directory)
+            took, of_master, of_slave = resync(build, options.directory, options.cold)
             ratios[build].append(took / both)
             print(f"  {build}: {took:.1f} s, {took / both:.2f} of find; "
                   f"memory {of_master:.0f} and {of_slave:.0f} MiB", flush=True)

@@ -83,7 +83,8 @@ TEST_CASE("after a power loss a replica tells up to where it is whole, until a r
     CHECK(w.welcome().state == ReplicaState::kStreaming);
 }
 
-TEST_CASE("a stop with a record half applied is as good as a kill: after a reboot nobody would know the half for its own") {
+TEST_CASE(
+    "a stop with a record half applied is as good as a kill: after a reboot nobody would know the half for its own") {
     World w;
     w.resync();
     w.stop();
