@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x4445494c50504154;  // "TAPPLIED", little-endian, a letter short
 constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersionAhead = 3;  // some records may be marked
 constexpr std::size_t kFileBytes = 4096;
 constexpr std::size_t kBootBytes = 64;
 constexpr const char* kFileName = "applied";
@@ -56,15 +58,21 @@ struct AppliedState::Layout {
         Word generation;  // with parity; 0: none yet
         std::array<Point, 2> points;
     };
+    struct Note {
+        Word lsn_plus_one;  // 0: none
+        Word ino, other_ino, checksum;
+    };
     std::uint64_t magic;
-    std::uint32_t version;
+    std::atomic<std::uint32_t> version;
     std::uint32_t reserved;
     std::array<char, kBootBytes> boot;
     Word valid;
     Points applied;
-    Word note_lsn_plus_one;  // 0: none
-    Word note_ino, note_other_ino, note_checksum;
-    Points durable;  // checkpoints
+    Note note;
+    Points durable;    // checkpoints
+    Word ahead_until;  // an lsn, with parity; 0, or not beyond the position: nothing is ahead
+    std::array<Note, kMostWorkers> worker_notes;
+    std::array<Word, kMostAhead> done;  // lsn + 1, with parity; what is before the position means nothing any more
 };
 
 namespace {
@@ -101,6 +109,12 @@ void save_next(Points& of, std::uint64_t generation, const AppliedPoint& at) {
     p.count.store(at.count, std::memory_order_release);
     p.checksum.store(point_checksum(generation, at), std::memory_order_release);
     of.generation.store(with_parity(generation), std::memory_order_release);
+}
+
+template <class Note>
+bool is_whole_note(const Note& of) {
+    const auto noted = of.lsn_plus_one.load();
+    return noted == 0 || of.checksum.load() == note_checksum(noted, {of.ino.load(), of.other_ino.load()});
 }
 
 // Of words that no flip has reached: own_, which is memory of this process.
@@ -147,6 +161,8 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
     }
     if (state->found_ == Found::kThisBoot) {
         std::memcpy(static_cast<void*>(state->own_.get()), at, sizeof(Layout));
+        const auto until = without_parity(state->own_->ahead_until.load()).value_or(0);
+        state->ahead_until_ = until > state->point().lsn.bytes() ? until : 0;
         return state;
     }
 
@@ -154,7 +170,7 @@ Result<std::unique_ptr<AppliedState>, std::string> AppliedState::open(int dir, c
     const AppliedPoint kept = has_kept ? load_current(map->durable) : AppliedPoint{};
     std::memset(at, 0, kFileBytes);
     map->magic = kMagic;
-    map->version = kVersion;
+    map->version.store(kVersion, std::memory_order_release);
     std::memcpy(map->boot.data(), boot.data(), std::min(boot.size(), kBootBytes - 1));
     if (auto done = has_kept ? state->reset(kept) : state->sync(); !done) return Unexpected(done.error());
     return state;
@@ -166,7 +182,8 @@ AppliedState::~AppliedState() { ::munmap(map_, kFileBytes); }
 
 // The rest may have been written to the disk in the middle of a step of the replay.
 bool AppliedState::has_intact_checkpoint() const {
-    return map_->magic == kMagic && map_->version == kVersion && is_whole(map_->durable);
+    const auto version = map_->version.load();
+    return map_->magic == kMagic && (version == kVersion || version == kVersionAhead) && is_whole(map_->durable);
 }
 
 bool AppliedState::is_intact() const {
@@ -174,9 +191,14 @@ bool AppliedState::is_intact() const {
     const auto valid = map_->valid.load();
     if (valid != kValid && valid != kInvalid) return false;
     if (valid == kValid && map_->applied.generation.load() == 0) return false;
-    const auto noted = map_->note_lsn_plus_one.load();
-    const StartedNote note{map_->note_ino.load(), map_->note_other_ino.load()};
-    if (noted != 0 && map_->note_checksum.load() != note_checksum(noted, note)) return false;
+    if (!is_whole_note(map_->note)) return false;
+    for (const auto& note : map_->worker_notes) {
+        if (!is_whole_note(note)) return false;
+    }
+    if (!without_parity(map_->ahead_until.load())) return false;
+    for (const auto& mark : map_->done) {
+        if (!without_parity(mark.load())) return false;
+    }
     return is_whole(map_->applied);
 }
 
@@ -190,26 +212,83 @@ AppliedPoint AppliedState::point() const { return load_current(own_->applied); }
 
 AppliedPoint AppliedState::durable_point() const { return load_current(own_->durable); }
 
-void AppliedState::start(Lsn record, const StartedNote& note) {
-    clear_started();
+void AppliedState::start(Lsn record, const StartedNote& note, unsigned worker) {
     const auto noted = record.bytes() + 1;
     for (auto* at : {own_.get(), map_}) {
-        at->note_ino.store(note.ino, std::memory_order_release);
-        at->note_other_ino.store(note.other_ino, std::memory_order_release);
-        at->note_checksum.store(note_checksum(noted, note), std::memory_order_release);
-        at->note_lsn_plus_one.store(noted, std::memory_order_release);
+        auto& place = worker == 0 ? at->note : at->worker_notes[worker - 1];
+        place.lsn_plus_one.store(0, std::memory_order_release);
+        place.ino.store(note.ino, std::memory_order_release);
+        place.other_ino.store(note.other_ino, std::memory_order_release);
+        place.checksum.store(note_checksum(noted, note), std::memory_order_release);
+        place.lsn_plus_one.store(noted, std::memory_order_release);
     }
     std::atomic_signal_fence(std::memory_order_seq_cst);  // the effect's system call follows
 }
 
 std::optional<StartedNote> AppliedState::started(Lsn record) const {
-    if (own_->note_lsn_plus_one.load(std::memory_order_acquire) != record.bytes() + 1) return std::nullopt;
-    return StartedNote{own_->note_ino.load(std::memory_order_acquire),
-                       own_->note_other_ino.load(std::memory_order_acquire)};
+    const auto tells = [&](const Layout::Note& note) {
+        return note.lsn_plus_one.load(std::memory_order_acquire) == record.bytes() + 1;
+    };
+    const Layout::Note* found = tells(own_->note) ? &own_->note : nullptr;
+    if (found == nullptr && is_ahead_of(record)) {
+        const auto at = std::find_if(own_->worker_notes.begin(), own_->worker_notes.end(), tells);
+        if (at != own_->worker_notes.end()) found = &*at;
+    }
+    if (found == nullptr) return std::nullopt;
+    return StartedNote{found->ino.load(std::memory_order_acquire), found->other_ino.load(std::memory_order_acquire)};
 }
 
-void AppliedState::clear_started() {
-    for (auto* at : {own_.get(), map_}) at->note_lsn_plus_one.store(0, std::memory_order_release);
+void AppliedState::clear_started(Lsn record) {
+    const auto clear = [&](Layout::Note& note) {
+        if (note.lsn_plus_one.load(std::memory_order_acquire) == record.bytes() + 1)
+            note.lsn_plus_one.store(0, std::memory_order_release);
+    };
+    for (auto* at : {own_.get(), map_}) {
+        clear(at->note);
+        if (!is_ahead_of(record)) continue;
+        for (auto& note : at->worker_notes) clear(note);
+    }
+}
+
+void AppliedState::clear_all_started() {
+    for (auto* at : {own_.get(), map_}) {
+        at->note.lsn_plus_one.store(0, std::memory_order_release);
+        for (auto& note : at->worker_notes) note.lsn_plus_one.store(0, std::memory_order_release);
+    }
+}
+
+void AppliedState::set_version(std::uint32_t version) {
+    for (auto* at : {own_.get(), map_}) at->version.store(version, std::memory_order_release);
+}
+
+void AppliedState::begin_ahead(Lsn until) {
+    set_version(kVersionAhead);
+    for (auto* at : {own_.get(), map_}) at->ahead_until.store(with_parity(until.bytes()), std::memory_order_release);
+    next_mark_ = 0;
+    ahead_until_.store(until.bytes(), std::memory_order_release);
+}
+
+void AppliedState::mark_done(Lsn record) {
+    const auto next = next_mark_.fetch_add(1, std::memory_order_relaxed);
+    TDFS_INVARIANT(next < kMostAhead, "no more records are applied ahead than can be marked");
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // the effect came before
+    for (auto* at : {own_.get(), map_})
+        at->done[next].store(with_parity(record.bytes() + 1), std::memory_order_release);
+}
+
+bool AppliedState::is_marked(Lsn record) const {
+    const auto mark = with_parity(record.bytes() + 1);
+    return std::any_of(own_->done.begin(), own_->done.end(),
+                       [&](const Word& done) { return done.load(std::memory_order_acquire) == mark; });
+}
+
+void AppliedState::forget_ahead() {
+    for (auto* at : {own_.get(), map_}) {
+        at->ahead_until.store(0, std::memory_order_release);
+        for (auto& mark : at->done) mark.store(0, std::memory_order_release);
+    }
+    set_version(kVersion);
+    ahead_until_ = 0;
 }
 
 void AppliedState::store(const AppliedPoint& at) {
@@ -220,6 +299,10 @@ void AppliedState::store(const AppliedPoint& at) {
 void AppliedState::advance(Lsn end, std::uint64_t time_ns) {
     const AppliedPoint now = point();
     store({end, time_ns, now.count + 1});
+    const auto until = ahead_until_.load(std::memory_order_relaxed);
+    if (until == 0 || end.bytes() < until) return;
+    set_version(kVersion);
+    ahead_until_.store(0, std::memory_order_release);
 }
 
 Result<void, std::string> AppliedState::checkpoint(const AppliedPoint& at) {
@@ -229,15 +312,17 @@ Result<void, std::string> AppliedState::checkpoint(const AppliedPoint& at) {
 }
 
 Result<void, std::string> AppliedState::reset(const AppliedPoint& at) {
-    clear_started();
+    clear_all_started();
+    forget_ahead();
     store(at);
     set_valid(true);
     return checkpoint(at);
 }
 
 Result<void, std::string> AppliedState::invalidate() {
-    clear_started();
     set_valid(false);
+    clear_all_started();
+    forget_ahead();
     for (auto* to : {own_.get(), map_}) to->durable.generation.store(0, std::memory_order_release);
     return sync();
 }

@@ -65,7 +65,7 @@ Applied Applier::apply(const Record& r, Lsn lsn) {
 }
 
 void Applier::note(const StartedNote& n) {
-    state_.start(lsn_, n);
+    state_.start(lsn_, n, options_.worker);
     step(ApplyStep::kNoted);
 }
 
@@ -78,7 +78,7 @@ bool Applier::note_once() {
 
 // Only what this try has noted is taken back: an earlier one may have done it, and failed at what follows.
 Unexpected<ApplyError> Applier::not_started(const char* operation, Errno error, bool tried) {
-    if (!tried) state_.clear_started();
+    if (!tried) state_.clear_started(lsn_);
     return apply_error(operation, error);
 }
 

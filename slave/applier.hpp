@@ -23,6 +23,7 @@ struct ApplyOptions {
     // What the daemon changes is marked there, and what somebody else changed is kept. None: neither.
     ActivityLog* activity = nullptr;
     Salvage* salvage = nullptr;
+    unsigned worker = 0;  // its place for notes in the applied state
 };
 
 // Why a record could not be applied: `operation` is a string literal. `refused`: no honest master sends such a record.
@@ -61,6 +62,8 @@ class Applier {
     void idle() { tree_.close_files(); }
     // Looks at every path anew: something other than the applier has changed the tree, or may have.
     void forget() { tree_.forget_all(); }
+    // The same where another applier has given the name to something else, or has taken it away.
+    void forget(std::string_view path) { tree_.removed(path); }
 
   private:
     Applied run(const CreateRecord& r);

@@ -84,6 +84,7 @@ ReplicaOptions replica_options(const SlaveOptions& options) {
     r.spool.segment_bytes = options.segment_bytes;
     r.delete_limit = options.delete_limit;
     r.tolerate = options.tolerate;
+    r.apply_workers = options.apply_workers;
     r.heal = true;
     r.keep = options.divergent;
     r.checkpoints.keep_spool_bytes = options.keep_spool_bytes;

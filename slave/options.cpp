@@ -8,6 +8,7 @@
 #include <cxxopts.hpp>
 
 #include "common/daemon/config.hpp"
+#include "slave/applied_state.hpp"
 #include "slave/healer.hpp"
 #include "tdfs_config.hpp"
 
@@ -34,6 +35,8 @@ Keeps DIR equal to the directory of a tdfs master, which connects to this addres
                         holds within an hour, or P%/SECONDS (no limit)
       --tolerate N      where changes of up to N names cannot be applied (a broken disk, no rights, no space), go on with
                         all others, name them in the status and repair them once it works; else the replay waits (0)
+      --apply-workers N for slow storage: apply changes of different files in parallel, N at once (1). Then DIR may be ahead of
+                        the position in parts, and is exactly there whenever all that came is applied, and at each fsync
       --divergent-limit BYTES[:COUNT]
                         what somebody else changed in DIR is kept in DIR/.tdfs/divergent before it is overwritten or
                         removed, up to so much (1G:10000); beyond it that is not done until there is room. 0: keep nothing
@@ -89,6 +92,7 @@ cxxopts::Options definition() {
         ("spool-limit", "", text())      //
         ("delete-limit", "", text())     //
         ("tolerate", "", text())         //
+        ("apply-workers", "", text())    //
         ("divergent-limit", "", text())  //
         ("keep-spool", "", text())       //
         ("segment-bytes", "", text())    // for tests
@@ -135,6 +139,13 @@ std::optional<std::string> fill(const cxxopts::ParseResult& given, SlaveOptions&
         const auto parsed = std::from_chars(names.data(), names.data() + names.size(), o.tolerate);
         if (!is_number(names) || parsed.ec != std::errc() || o.tolerate > Healer::kMaxPaths) {
             return "--tolerate wants a number of names, at most " + std::to_string(Healer::kMaxPaths);
+        }
+    }
+    if (given.count("apply-workers") != 0) {
+        const auto& workers = given["apply-workers"].as<std::string>();
+        const auto parsed = std::from_chars(workers.data(), workers.data() + workers.size(), o.apply_workers);
+        if (!is_number(workers) || parsed.ec != std::errc() || o.apply_workers < 1 || o.apply_workers > kMostWorkers) {
+            return "--apply-workers wants a number from 1 to " + std::to_string(kMostWorkers);
         }
     }
     if (given.count("divergent-limit") != 0) {

@@ -27,6 +27,7 @@ struct SlaveOptions {
     std::uint64_t keep_spool_bytes = 0;
     std::uint64_t segment_bytes = 64ull << 20;
     std::size_t tolerate = 0;
+    unsigned apply_workers = 1;
     KeepLimits divergent{1ull << 30, 10'000};
     std::optional<DeleteLimit> delete_limit;
 };

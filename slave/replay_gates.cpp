@@ -20,7 +20,7 @@ void ReplayGates::meet(Lsn at, ReplayGate::Meeting meeting) {
     set_next();
 }
 
-bool ReplayGates::pass(Lsn position) {
+bool ReplayGates::pass(Lsn position, bool exact) {
     std::deque<Gate> now;
     {
         const std::lock_guard lock(mutex_);
@@ -32,7 +32,7 @@ bool ReplayGates::pass(Lsn position) {
     }
     bool changed = false;
     for (const auto& gate : now) {
-        if (gate.at == position) {
+        if (exact && gate.at == position) {
             changed |= gate.meeting.look();
         } else {
             gate.meeting.missed();

@@ -31,8 +31,8 @@ class ReplayGates {
     // Whether someone waits for this position, or for one that is over. Cheap.
     [[nodiscard]] bool due(Lsn position) const { return position.bytes() >= next_.load(std::memory_order_acquire); }
     // Calls those who wait for exactly this position; true: one of them has changed the tree. Those who wait for what
-    // is over are told that they missed it.
-    bool pass(Lsn position);
+    // is over are told that they missed it, as are all where the tree holds parts of what comes later (not `exact`).
+    bool pass(Lsn position, bool exact = true);
     void applied(const Record& r);
     void clear();  // nobody is met any more
 

@@ -1,5 +1,5 @@
 // Stages, all in one thread: read a frame and verify it (JournalReader); expand and decode it; apply it; move the
-// applied position; tell.
+// applied position; tell. replayer_wave.cpp has what a crew adds.
 #include "slave/replayer.hpp"
 
 #include <poll.h>
@@ -42,13 +42,14 @@ std::string short_text(const Record& r) {
 }  // namespace
 
 Replayer::Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake,
-                   std::function<void()> on_progress, JudgeFailure judge)
+                   std::function<void()> on_progress, JudgeFailure judge, ApplyCrew* crew)
     : spool_(spool),
       state_(state),
       applier_(applier),
       brake_(brake),
       on_progress_(std::move(on_progress)),
-      judge_(std::move(judge)) {
+      judge_(std::move(judge)),
+      crew_(crew) {
     spool_.add_listener(listener_);
 }
 
@@ -63,7 +64,10 @@ void Replayer::start() {
     stop_ = false;
     listener_.disarm();
     stalled_text_.clear();
+    alone_until_ = Lsn();
+    failed_ahead_.reset();
     set_state(ReplayStatus::State::kRunning, "");
+    if (crew_ != nullptr) crew_->start();
     thread_ = std::thread([this] { run(); });
 }
 
@@ -72,7 +76,8 @@ void Replayer::stop() {
     stop_ = true;
     listener_.wake();
     thread_.join();
-    applier_.forget();
+    if (crew_ != nullptr) crew_->stop();
+    forget();
     gates_.clear();
     set_state(ReplayStatus::State::kStopped, "");
 }
@@ -102,9 +107,10 @@ void Replayer::run() {
         const Lsn at = reader.position();
         if (gates_.due(at)) {
             applier_.idle();  // what is looked at has no file open for writing
-            if (gates_.pass(at)) applier_.forget();
+            if (gates_.pass(at, !state_.is_ahead_of(at))) forget();
             on_progress_();
         }
+        if (crew_ != nullptr && apply_wave(reader)) continue;
         FrameView frame;
         switch (reader.next(frame)) {
             case Status::kFrame:
@@ -130,7 +136,7 @@ void Replayer::run() {
 Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
     if (wait_while_paused() == Next::kEnd) return Next::kEnd;
     if (frame.header.kind != FrameKind::kRecord) {
-        applied(frame, false);
+        applied(frame.header, false);
         return Next::kGoOn;
     }
     const Lsn lsn = frame.header.lsn;
@@ -138,13 +144,13 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
     if (!payload) return damaged(lsn, std::string("a frame cannot be expanded: ") + payload.error().what);
     const auto record = decode_record(*payload);
     if (!record) return damaged(lsn, std::string("a record cannot be understood: ") + record.error().what);
-    for (bool admitted = false;;) {
+    for (bool admitted = false; !state_.is_done(lsn);) {
         if (wait_while_paused() == Next::kEnd) return Next::kEnd;
         admitted = admitted || brake_.admit(*record, lsn, frame.header.time_ns, [&] { return deletions_behind(lsn); });
         if (!admitted) continue;
         const auto done = applier_.apply(*record, lsn);
         if (done) break;
-        applier_.forget();  // what is kept open may not be what has the name now
+        forget();  // what is kept open may not be what has the name now
         const auto verdict = judge_ ? judge_(*record, lsn, done.error()) : Verdict::kRetry;
         if (verdict == Verdict::kResync) {
             return ended("record " + std::to_string(lsn.bytes()) + " (" + short_text(*record) +
@@ -153,14 +159,16 @@ Replayer::Next Replayer::apply(const FrameView& frame, Bytes& scratch) {
         if (verdict == Verdict::kLeaveOut) {
             hard_errors_.fetch_add(1, std::memory_order_relaxed);
             stalled_text_.clear();
-            applied(frame, false);
+            applied(frame.header, false);
             set_state(ReplayStatus::State::kRunning, "");
             return Next::kGoOn;
         }
         if (stalled(lsn, short_text(*record), done.error().text()) == Next::kEnd) return Next::kEnd;
     }
+    if (failed_ahead_ == lsn && stalled_text_.empty()) soft_errors_.fetch_add(1, std::memory_order_relaxed);
     gates_.applied(*record);
-    applied(frame, true);
+    if (crew_ != nullptr) names_changed(*record);
+    applied(frame.header, true);
     if (std::holds_alternative<SyncRecord>(*record)) tell();  // somebody may be waiting for it
     return Next::kGoOn;
 }
@@ -199,15 +207,15 @@ std::string Replayer::deletions_behind(Lsn lsn) {
     return std::to_string(count - std::min<std::uint64_t>(count, 1));
 }
 
-void Replayer::applied(const FrameView& frame, bool is_record) {
-    state_.advance(frame.header.lsn + frame.header.frame_bytes(), frame.header.time_ns);
+void Replayer::applied(const FrameHeader& frame, bool is_record) {
+    state_.advance(frame.lsn + frame.frame_bytes(), frame.time_ns);
     (is_record ? records_ : skipped_).fetch_add(1, std::memory_order_relaxed);
-    bytes_.fetch_add(frame.header.frame_bytes(), std::memory_order_relaxed);
+    bytes_.fetch_add(frame.frame_bytes(), std::memory_order_relaxed);
     files_may_be_open_ = true;
     if (!stalled_text_.empty()) {
         stalled_text_.clear();
         soft_errors_.fetch_add(1, std::memory_order_relaxed);
-        spdlog::info("replay goes on lsn={}", frame.header.lsn.bytes());
+        spdlog::info("replay goes on lsn={}", frame.lsn.bytes());
         set_state(ReplayStatus::State::kRunning, "");
         on_progress_();
     }

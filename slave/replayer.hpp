@@ -5,14 +5,17 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "common/journal/journal.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
+#include "slave/apply_crew.hpp"
 #include "slave/brake.hpp"
 #include "slave/replay_gates.hpp"
+#include "slave/wave.hpp"
 
 namespace tdfs {
 
@@ -35,13 +38,18 @@ using JudgeFailure = std::function<Verdict(const Record&, Lsn, const ApplyError&
 // once, unless it is judged otherwise. A frame that cannot be read or understood ends it (kDamaged): only a resync helps. While the brake is on, or where
 // it does not admit a record, nothing is applied (kPaused).
 //
-// Owned by the replica, which alone starts and stops it; status() and wake() from any thread. `spool`, `state`, `applier` and
-// `brake` outlive it, and nobody else applies anything while it runs.
+// With a crew it looks ahead: what can be applied at once is collected (Wave) and given to the crew, and then the position moves
+// over it, record by record. Whatever is not done then, and all that is not for a crew, is applied in the ordinary way. Between
+// waves the tree is what the position says: there it meets gates and sync points, pauses and stops.
+//
+// Owned by the replica, which alone starts and stops it; status() and wake() from any thread. `spool`, `state`, `applier`,
+// `brake` and `crew` outlive it, and nobody else applies anything while it runs.
 class Replayer {
   public:
     // `on_progress` is called from the thread: at the tail, at a sync point, every 50 ms of work, and when the state changes.
+    // No `crew`: one thread applies everything in order.
     Replayer(Journal& spool, AppliedState& state, Applier& applier, Brake& brake, std::function<void()> on_progress,
-             JudgeFailure judge = {});
+             JudgeFailure judge = {}, ApplyCrew* crew = nullptr);
     ~Replayer();  // stop()
     Replayer(const Replayer&) = delete;
     Replayer& operator=(const Replayer&) = delete;
@@ -57,6 +65,10 @@ class Replayer {
   private:
     enum class Next { kGoOn, kEnd };
     void run();
+    bool apply_wave(JournalReader& reader);
+    void collect(JournalReader& reader);
+    void names_changed(const Record& r);
+    void forget();
     Next apply(const FrameView& frame, Bytes& scratch);
     Next wait_while_paused();
     [[nodiscard]] std::string deletions_behind(Lsn lsn);
@@ -64,7 +76,7 @@ class Replayer {
     Next stalled(Lsn lsn, const std::string& what, const std::string& why);
     Next damaged(Lsn lsn, const std::string& why);
     Next ended(const std::string& why);
-    void applied(const FrameView& frame, bool is_record);
+    void applied(const FrameHeader& frame, bool is_record);
     void tell();
     void set_state(ReplayStatus::State state, std::string error);
 
@@ -74,6 +86,10 @@ class Replayer {
     Brake& brake_;
     const std::function<void()> on_progress_;
     const JudgeFailure judge_;
+    ApplyCrew* const crew_;
+    Wave wave_;
+    Lsn alone_until_;                  // records before it are no wave
+    std::optional<Lsn> failed_ahead_;  // a record that failed in a wave, and was not tried again yet
     ReplayGates gates_;
     JournalListener listener_;
     std::atomic<bool> stop_{false};

@@ -59,6 +59,9 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
     ApplyOptions apply = r.options_.apply;
     apply.activity = r.activity_.get();
     apply.salvage = r.salvage_.get();
+    if (const auto workers = r.options_.apply_workers; workers > 1) {
+        r.crew_ = std::make_unique<ApplyCrew>(root, *r.applied_, apply, workers);
+    }
     r.applier_ = std::make_unique<Applier>(root, *r.applied_, std::move(apply));
     auto brake = Brake::open(state.fd(), r.options_.delete_limit,
                              [root](std::uint64_t enough) { return count_objects(root, "", enough, kStateName); });
@@ -76,7 +79,7 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
         };
     }
     r.replayer_ = std::make_unique<Replayer>(
-        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(judge));
+        *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(judge), r.crew_.get());
     r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(),
                                                    [&r] { r.progressed(); });
     r.brake_->on_change([&r] {
@@ -219,7 +222,9 @@ Result<void, std::string> Replica::stop() {
     if (mode_ == Mode::kRunning) {
         if (auto done = syncer_->sync_now(); !done) return done;
         if (auto done = checkpointer_->checkpoint_now(); !done) return done;
-        clean = !applied_->started(applied_->point().lsn);  // what a record that does not apply has done so far
+        // What a record that does not apply has done so far, and workers beyond it, is known to processes of this boot only.
+        const auto at = applied_->point().lsn;
+        clean = !applied_->started(at) && !applied_->is_ahead_of(at);
     } else if (identity_.resyncing) {
         clean = ::syncfs(root_) == 0;
     }
@@ -436,6 +441,7 @@ ReplicaStatus Replica::status() const {
     s.spool_bytes = spool_->disk_bytes();
     s.spool_syncs = syncer_->syncs();
     s.replay = replayer_->status();
+    s.apply_workers = options_.apply_workers;
     s.soft_errors = s.replay.soft_errors;
     s.hard_errors = s.replay.hard_errors + inspections_->differences();
     s.repairs = healer_.status().paths;

@@ -22,6 +22,7 @@
 #include "slave/activity.hpp"
 #include "slave/applied_state.hpp"
 #include "slave/applier.hpp"
+#include "slave/apply_crew.hpp"
 #include "slave/brake.hpp"
 #include "slave/checkpointer.hpp"
 #include "slave/healer.hpp"
@@ -36,6 +37,7 @@ struct ReplicaOptions {
     JournalOptions spool;
     CheckpointOptions checkpoints;
     ApplyOptions apply;
+    unsigned apply_workers = 1;  // more: see Wave
     std::optional<DeleteLimit> delete_limit;
     std::size_t tolerate = 0;  // names; see Healer
     KeepLimits keep;           // of what somebody else changed in the replica; nothing unless told
@@ -55,6 +57,7 @@ struct ReplicaStatus {
     std::uint64_t spool_bytes = 0;
     std::uint64_t spool_syncs = 0;
     ReplayStatus replay;
+    unsigned apply_workers = 1;
     std::uint64_t resyncs = 0;
     std::string resync_reason;  // of the one under way, or the last one
     bool resync_full = false;
@@ -145,6 +148,7 @@ class Replica : public ReplicaPort {
     std::unique_ptr<Brake> brake_;
     Healer healer_;
     std::unique_ptr<Applier> applier_;
+    std::unique_ptr<ApplyCrew> crew_;  // none where there is one worker
     std::unique_ptr<Replayer> replayer_;
     std::unique_ptr<SpoolSyncer> syncer_;
     std::unique_ptr<Checkpointer> checkpointer_;

@@ -130,6 +130,7 @@ json SlaveService::status() const {
     s.spool_bytes = replica.spool_bytes;
     s.applied_records = replica.replay.records;
     s.skipped_records = replica.replay.skipped;
+    s.apply_workers = replica.apply_workers;
     s.soft_errors = replica.soft_errors;
     s.hard_errors = replica.hard_errors;
     s.divergent = replica.divergent.lines;

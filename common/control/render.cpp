@@ -208,6 +208,11 @@ std::string render(const SlaveStatus& s) {
     add_fact(out, "spool", human_bytes(s.spool_bytes));
     add_fact(out, "records",
              std::to_string(s.applied_records) + " applied, " + std::to_string(s.skipped_records) + " skipped");
+    if (s.apply_workers > 1) {
+        add_fact(
+            out, "workers",
+            std::to_string(s.apply_workers) + ": files may be ahead of the position; exact when nothing is behind");
+    }
     if (s.soft_errors != 0 || s.hard_errors != 0) add_fact(out, "errors", errors_text(s.soft_errors, s.hard_errors));
     if (s.divergent != 0) {
         add_fact(out, "DIVERGENT",

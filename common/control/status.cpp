@@ -127,6 +127,7 @@ void visit_slave(Visit& visit, Status& s) {
     visit("lag_seconds", s.lag_seconds);
     visit("applied_records", s.applied_records);
     visit("skipped_records", s.skipped_records);
+    visit("apply_workers", s.apply_workers);
     visit("soft_errors", s.soft_errors);
     visit("hard_errors", s.hard_errors);
     visit("divergent", s.divergent);

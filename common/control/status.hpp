@@ -129,6 +129,7 @@ struct SlaveStatus {
     double lag_seconds = 0;
     std::uint64_t applied_records = 0;
     std::uint64_t skipped_records = 0;
+    std::uint64_t apply_workers = 1;  // more: the tree may hold parts of what comes after `applied`
     std::uint64_t soft_errors = 0;
     std::uint64_t hard_errors = 0;
     std::uint64_t divergent = 0;        // changes by others that were kept before they were overwritten

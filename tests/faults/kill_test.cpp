@@ -77,6 +77,12 @@ TEST_CASE("the same holds compressed, and with the mount over the directory itse
                          count_of(6));
 }
 
+TEST_CASE("the same holds for a slave with several workers, which has applied some things ahead of others") {
+    Words workers = kSmallSegments;
+    workers.insert(workers.end(), {"--apply-workers", "4"});
+    kill_again_and_again({.master_args = kSmallSegments, .slave_args = workers}, count_of(10));
+}
+
 // The second kill comes at any moment of the recovery from the first, and now and then a third and fourth.
 TEST_CASE("a daemon killed again while it recovers from a kill loses nothing") {
     Cluster cluster({.master_args = kSmallSegments, .slave_args = kSmallSegments});

@@ -13,6 +13,8 @@ namespace tdfs::sim {
 namespace {
 
 constexpr std::uint64_t kLookIn = 12;  // one record in so many
+constexpr std::uint64_t kLongestEffectNs =
+    40'000'000;  // of slow storage: then records come as fast as they are applied
 
 std::string number(Lsn lsn) { return std::to_string(lsn.bytes()); }
 
@@ -87,11 +89,20 @@ void Cluster::applying(AppliedState& state, Lsn end) {
         world_.fail(p.name + " goes on at " + number(before) + ", its tree is not known to be there");
     }
     if (auto wrong = history_.advance(*slave.applied, end); !wrong.empty()) world_.fail(p.name + ": " + wrong);
-    if (!random_.one_in(kLookIn)) return;
+    // While workers have done more than it is about to claim, its tree is no moment of history.
+    slave.look_owed |= random_.one_in(kLookIn);
+    if (!slave.look_owed || state.is_ahead_of(end)) return;
+    slave.look_owed = false;
     const Tree now = Tree::read(p.dir, false);
     if (auto differs = slave.applied->tree.difference(now, Tree::Times::kIgnored); !differs.empty()) {
         world_.fail(p.name + " is not the master as of " + number(end) + ": " + differs);
     }
+}
+
+void Cluster::wait_for_storage(Lsn record) {
+    if (!slow_storage_) return;
+    const auto ns = Random(world_.settings.seed + record.bytes()).below(kLongestEffectNs);
+    world_.scheduler.block([] { return false; }, world_.scheduler.now() + ns);
 }
 
 void Cluster::resynced(Lsn at) {

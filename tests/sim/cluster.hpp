@@ -27,6 +27,7 @@ struct Node {
     std::optional<History::Cursor> applied;  // the tree it must have now
     std::optional<History::Cursor>
         before_cut;                 // the same before a power cut: it had stopped in order if it goes on there
+    bool look_owed = false;         // at its tree, when it is a prefix again
     Lsn said_durable;               // to the master
     std::optional<Lsn> checkpoint;  // what is applied up to there is said to be on the disk
 };
@@ -48,6 +49,7 @@ class Cluster {
 
     // From the slaves' code.
     void applying(AppliedState& state, Lsn end);  // is about to move its position there
+    void wait_for_storage(Lsn record);            // before the record's effect
     void resynced(Lsn at);                        // says that its tree is the master's at this position
     void resync_begins();
     void acknowledges(const Ack& ack);
@@ -72,6 +74,8 @@ class Cluster {
     Node& node(int id) { return nodes_[static_cast<std::size_t>(id)]; }
     [[nodiscard]] std::size_t slaves() const { return nodes_.size() - 1; }
     [[nodiscard]] std::uint64_t retain_bytes() const { return retain_bytes_; }
+    // Whether slaves have slow disks, and now and then workers for it, how many is decided at each start.
+    [[nodiscard]] bool slow_storage() const { return slow_storage_; }
     [[nodiscard]] const std::string& base() const { return dir_; }
 
     static std::string host(int id) { return "slave" + std::to_string(id); }
@@ -99,6 +103,7 @@ class Cluster {
 
     World& world_;
     const std::string dir_;
+    const bool slow_storage_;  // in one seed out of four; by a number of its own, so that all others are as without
     Random random_;
     History history_;
     History::Cursor master_;

@@ -14,6 +14,7 @@ inline constexpr std::array kMutations{
     "failed-fsync-taken-for-done",  // fsync of a file that fails is told to have gone well (wrap_syncs.cpp)
     "fsync-of-a-file-forgotten",    // fsync through the mount syncs nothing (wrap_syncs.cpp)
     "in-flight-forgotten",          // the master's table of operations under way stays empty (wrap_promises.cpp)
+    "marked-before-effect",         // a worker's record counts as done before it is (wrap_promises.cpp)
     "note-forgotten",               // a slave does not note what it is about to do (wrap_promises.cpp)
     "resumes-one-record-late",      // a slave asks for the stream behind the record it needs (wrap_promises.cpp)
 };

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint64_t kSegmentBytes = 32 * 1024;
 
-ReplicaOptions options_of(const Process& p, Random random) {
+ReplicaOptions options_of(const Process& p, Random random, bool slow_storage) {
     ReplicaOptions options;
     options.name = p.name;
     options.spool.segment_bytes = kSegmentBytes;
@@ -20,6 +20,7 @@ ReplicaOptions options_of(const Process& p, Random random) {
     options.checkpoints.checkpoint_every_ms = static_cast<std::uint32_t>(random.between(50, 3000));
     if (random.one_in(3)) options.checkpoints.keep_spool_bytes = random.between(1, 64) * 1024;
     if (random.one_in(3)) options.apply.limits = {2, 2};
+    if (slow_storage) options.apply_workers = static_cast<unsigned>(random.between(1, 4));
     return options;
 }
 
@@ -32,7 +33,7 @@ void run_slave(Cluster& cluster, Process& p) {
     if (!dir) return say(dir.error());
     auto state = StateDir::open(dir->get(), p.dir, "", Role::kSlave);
     if (!state) return say(state.error());
-    auto replica = Replica::open(dir->get(), **state, options_of(p, world.random.fork()));
+    auto replica = Replica::open(dir->get(), **state, options_of(p, world.random.fork(), cluster.slow_storage()));
     if (!replica) return say(replica.error());
     auto port = tcp_listen(p.name, "4710");
     if (!port) return say(port.error());

@@ -24,22 +24,27 @@ void wrap_advance(AppliedState* state, Lsn end,
                   std::uint64_t time) asm("__wrap__ZN4tdfs12AppliedState7advanceENS_3LsnEm");
 Applied real_apply(Applier* applier, const Record& r, Lsn lsn) asm("__real_" TDFS_SIM_APPLY);
 Applied wrap_apply(Applier* applier, const Record& r, Lsn lsn) asm("__wrap_" TDFS_SIM_APPLY);
-void real_start(AppliedState* state, Lsn record,
-                const StartedNote& note) asm("__real__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
+void real_start(AppliedState* state, Lsn record, const StartedNote& note,
+                unsigned worker) asm("__real__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteEj");
+void real_mark_done(AppliedState* state, Lsn record) asm("__real__ZN4tdfs12AppliedState9mark_doneENS_3LsnE");
+void wrap_mark_done(AppliedState* state, Lsn record) asm("__wrap__ZN4tdfs12AppliedState9mark_doneENS_3LsnE");
 Applied wrap_apply(Applier* applier, const Record& r, Lsn lsn) {
-    if (the_world->mutated("applied-before-effect")) {
-        auto* const state = the_cluster->node(the_world->current()->id).state;
+    auto* const state = the_cluster->node(the_world->current()->id).state;
+    const bool is_wave = state != nullptr && state->is_ahead_of(lsn);
+    if (is_wave && the_world->mutated("marked-before-effect") && !state->is_done(lsn)) real_mark_done(state, lsn);
+    if (!is_wave && the_world->mutated("applied-before-effect")) {
         const Lsn end = the_cluster->end_of_frame(lsn);
         if (state != nullptr && state->point().lsn != end) {
             the_cluster->applying(*state, end);
             real_advance(state, end, 0);
         }
     }
+    the_cluster->wait_for_storage(lsn);
     return real_apply(applier, r, lsn);
 }
 
-void wrap_start_note(AppliedState* state, Lsn record,
-                     const StartedNote& note) asm("__wrap__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteE");
+void wrap_start_note(AppliedState* state, Lsn record, const StartedNote& note,
+                     unsigned worker) asm("__wrap__ZN4tdfs12AppliedState5startENS_3LsnERKNS_11StartedNoteEj");
 Done real_reset(AppliedState* state,
                 const AppliedPoint& at) asm("__real__ZN4tdfs12AppliedState5resetB5cxx11ERKNS_12AppliedPointE");
 Done wrap_reset(AppliedState* state,
@@ -68,8 +73,12 @@ void wrap_advance(AppliedState* state, Lsn end, std::uint64_t time) {
     real_advance(state, end, time);
 }
 
-void wrap_start_note(AppliedState* state, Lsn record, const StartedNote& note) {
-    if (!the_world->mutated("note-forgotten")) real_start(state, record, note);
+void wrap_start_note(AppliedState* state, Lsn record, const StartedNote& note, unsigned worker) {
+    if (!the_world->mutated("note-forgotten")) real_start(state, record, note, worker);
+}
+
+void wrap_mark_done(AppliedState* state, Lsn record) {
+    if (!state->is_done(record)) real_mark_done(state, record);
 }
 
 Done wrap_reset(AppliedState* state, const AppliedPoint& at) {

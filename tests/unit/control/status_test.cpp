@@ -121,6 +121,14 @@ TEST_CASE("the status of a slave is one fact a line") {
 )");
 }
 
+TEST_CASE("a slave with several workers says that its files may be ahead of its position") {
+    SlaveStatus s;
+    CHECK_THAT(render(s), !ContainsSubstring("workers"));
+    s.apply_workers = 4;
+    CHECK_THAT(render(s), ContainsSubstring("workers     4: files may be ahead of the position"));
+    CHECK_THAT(status_to_json(s).dump(), ContainsSubstring("\"apply_workers\":4"));
+}
+
 TEST_CASE("a fresh slave and a master without slaves have a status, too") {
     CHECK_THAT(render(SlaveStatus()), ContainsSubstring("state       fresh") && ContainsSubstring("not connected"));
     CHECK_THAT(render(MasterStatus()), ContainsSubstring("no slaves"));

@@ -55,7 +55,9 @@ TEST_CASE("a note at lsn 0 is a note") {
     CHECK_FALSE(state->started(Lsn(0)));
     state->start(Lsn(0), {});
     CHECK(state->started(Lsn(0)));
-    state->clear_started();
+    state->clear_started(Lsn(1));
+    CHECK(state->started(Lsn(0)));
+    state->clear_started(Lsn(0));
     CHECK_FALSE(state->started(Lsn(0)));
 }
 
@@ -134,6 +136,105 @@ TEST_CASE("no flipped bit of the state file makes another position or note of it
         REQUIRE(state->started(Lsn(333))->other_ino == 12);
     }
     CHECK(refused > 200);
+}
+
+TEST_CASE("what is done ahead of the position outlives the process, until the position is there") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        CHECK_FALSE(state->is_ahead_of(Lsn(100)));
+        state->begin_ahead(Lsn(500));
+        CHECK(state->is_ahead_of(Lsn(100)));
+        state->start(Lsn(100), {1, 2}, 1);
+        state->start(Lsn(200), {3, 4}, kMostWorkers);
+        state->mark_done(Lsn(200));
+        state->mark_done(Lsn(300));
+        state->start(Lsn(400), {5, 6}, kMostWorkers);
+    }
+    for (int again = 0; again < 2; ++again) {  // opening it takes nothing away
+        const auto state = open_state(dir);
+        REQUIRE(state->found() == AppliedState::Found::kThisBoot);
+        CHECK(state->point().lsn == Lsn(100));
+        CHECK(state->is_done(Lsn(200)));
+        CHECK(state->is_done(Lsn(300)));
+        CHECK_FALSE(state->is_done(Lsn(100)));
+        CHECK_FALSE(state->is_done(Lsn(400)));
+        REQUIRE(state->started(Lsn(100)));
+        CHECK(state->started(Lsn(100))->other_ino == 2);
+        REQUIRE(state->started(Lsn(400)));
+        CHECK(state->started(Lsn(400))->ino == 5);
+        CHECK(
+            state->is_ahead_of(Lsn(499)));  // what may be repeated has neither note nor mark, and may be there in part
+        CHECK_FALSE(state->is_ahead_of(Lsn(500)));
+    }
+    const auto state = open_state(dir);
+    state->clear_started(Lsn(400));
+    CHECK_FALSE(state->started(Lsn(400)));
+    CHECK(state->started(Lsn(100)));
+    for (const std::uint64_t end : {200u, 300u, 400u, 500u}) state->advance(Lsn(end), end);
+    CHECK_FALSE(state->is_ahead_of(Lsn(500)));
+    CHECK_FALSE(open_state(dir)->is_ahead_of(Lsn(500)));
+}
+
+TEST_CASE("a new position has nothing done ahead of it") {
+    const TempDir dir;
+    const auto state = open_state(dir);
+    need(state->reset({Lsn(100), 5, 0}));
+    state->begin_ahead(Lsn(500));
+    state->start(Lsn(200), {1, 2}, 3);
+    state->mark_done(Lsn(200));
+    SECTION("after a resync") {
+        need(state->invalidate());
+        need(state->reset({Lsn(100), 5, 0}));
+    }
+    SECTION("anew") { need(state->reset({Lsn(100), 5, 0})); }
+    CHECK_FALSE(state->is_done(Lsn(200)));
+    CHECK_FALSE(open_state(dir)->is_done(Lsn(200)));
+    CHECK_FALSE(open_state(dir)->started(Lsn(200)));
+}
+
+TEST_CASE("programs that know of no marks read the state file, but not while there are any") {
+    constexpr std::size_t kVersionAt = 8;
+    const TempDir dir;
+    const auto version = [&] { return get(dir / "applied")[kVersionAt]; };
+    const auto state = open_state(dir);
+    need(state->reset({Lsn(100), 5, 0}));
+    CHECK(version() == 2);
+    state->begin_ahead(Lsn(300));
+    CHECK(version() == 3);
+    state->mark_done(Lsn(200));
+    state->advance(Lsn(200), 6);
+    CHECK(version() == 3);
+    state->advance(Lsn(300), 7);
+    CHECK(version() == 2);
+}
+
+TEST_CASE("no flipped bit makes a record done that is not, or a note of a worker another one") {
+    const TempDir dir;
+    {
+        const auto state = open_state(dir);
+        need(state->reset({Lsn(100), 5, 0}));
+        state->begin_ahead(Lsn(500));
+        state->start(Lsn(300), {11, 12}, 1);
+        state->mark_done(Lsn(200));
+    }
+    const std::string good = get(dir / "applied");
+    std::size_t looked = 0;
+    for (std::size_t byte = 0; byte < good.size(); ++byte) {
+        if (good[byte] == 0) continue;
+        ++looked;
+        std::string flipped = good;
+        flipped[byte] = static_cast<char>(flipped[byte] ^ 2);
+        put(dir / "applied", flipped);
+        CAPTURE(byte);
+        const auto state = open_state(dir);
+        if (state->found() != AppliedState::Found::kThisBoot) continue;
+        REQUIRE(state->is_done(Lsn(200)));
+        REQUIRE_FALSE(state->is_done(Lsn(300)));
+        if (const auto note = state->started(Lsn(300))) REQUIRE(note->other_ino == 12);
+    }
+    CHECK(looked > 40);
 }
 
 TEST_CASE("what happens to the state file while it is open changes nothing that is told") {

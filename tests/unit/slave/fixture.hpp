@@ -76,6 +76,12 @@ RenameRecord exchange_of(std::string_view path, std::string_view new_path);
 LinkRecord link_of(std::string_view path, std::string_view new_path);
 UnlinkRecord unlink_of(std::string_view path);
 RmdirRecord rmdir_of(std::string_view path);
+// The same of an object with this inode number.
+template <class R>
+R of(std::uint64_t ino, R record) {
+    record.object.ino = ino;
+    return record;
+}
 AttributesRecord settled(std::string_view path, std::int64_t mtime_ns);
 
 }  // namespace tdfs::test

@@ -38,6 +38,11 @@ bool rename2(const std::string& from, const std::string& to, unsigned flags) {
 
 }  // namespace
 
+template <class R>
+void MiniMaster::add(R record, const std::string& path) {
+    records_.push_back(encoded(of(look(full(path)).st_ino, record)));
+}
+
 const std::vector<std::string>& MiniMaster::paths(Kind kind) {
     auto& [any, dirs, files] = paths_;
     if (names_changed_) {
@@ -99,7 +104,7 @@ bool MiniMaster::make() {
     if (number(6) == 0) {
         const std::string source = pick(Kind::kFile);
         if (source.empty() || ::link(full(source).c_str(), full(path).c_str()) != 0) return false;
-        records_.push_back(encoded(link_of(source, path)));
+        add(link_of(source, path), path);
         return true;
     }
     const auto name = full(path);
@@ -129,16 +134,17 @@ bool MiniMaster::make() {
     r.gid = st.st_gid;
     r.mtime_ns = mtime_of(st);
     if (S_ISLNK(st.st_mode)) r.target = as_bytes(target);
-    records_.push_back(encoded(r));
+    add(r, path);
     return true;
 }
 
 bool MiniMaster::remove() {
     const std::string path = pick(Kind::kAny);
     if (path.empty()) return false;
-    const bool is_dir = S_ISDIR(look(full(path)).st_mode);
+    const auto was = look(full(path));
+    const bool is_dir = S_ISDIR(was.st_mode);
     if ((is_dir ? ::rmdir(full(path).c_str()) : ::unlink(full(path).c_str())) != 0) return false;
-    records_.push_back(is_dir ? encoded(rmdir_of(path)) : encoded(unlink_of(path)));
+    records_.push_back(is_dir ? encoded(of(was.st_ino, rmdir_of(path))) : encoded(of(was.st_ino, unlink_of(path))));
     return true;
 }
 
@@ -147,9 +153,13 @@ bool MiniMaster::move() {
     if (from.empty()) return false;
     const bool swap = number(3) == 0;
     const std::string to = swap ? pick(Kind::kAny) : new_name();
-    if (from == to || look(full(from)).st_ino == look(full(to)).st_ino) return false;  // nothing would happen
+    const auto moving = look(full(from)).st_ino;
+    const auto replaced = look(full(to)).st_ino;
+    if (from == to || moving == replaced) return false;  // nothing would happen
     if (!rename2(full(from), full(to), swap ? kExchange : 0)) return false;
-    records_.push_back(swap ? encoded(exchange_of(from, to)) : encoded(rename_of(from, to)));
+    auto r = of(moving, swap ? exchange_of(from, to) : rename_of(from, to));
+    r.replaced.ino = replaced;
+    records_.push_back(encoded(r));
     return true;
 }
 
@@ -170,7 +180,7 @@ bool MiniMaster::write() {
                             static_cast<off_t>(r.length)) != 0) {
                 return false;
             }
-            records_.push_back(encoded(r));
+            add(r, path);
             return true;
         }
         case 1: {
@@ -187,7 +197,7 @@ bool MiniMaster::write() {
             const auto n = ::copy_file_range(from.get(), &from_at, fd.get(), &to_at, 1 + number(32 * 1024), 0);
             if (n <= 0) return false;
             r.length = static_cast<std::uint64_t>(n);
-            records_.push_back(encoded(r));
+            add(r, path);
             return true;
         }
         default: {
@@ -196,7 +206,7 @@ bool MiniMaster::write() {
                 static_cast<ssize_t>(data.size())) {
                 return false;
             }
-            records_.push_back(encoded(write_at(path, data, offset)));
+            add(write_at(path, data, offset), path);
             return true;
         }
     }
@@ -211,7 +221,7 @@ bool MiniMaster::attributes() {
         r.path = path;
         r.valid = AttributesRecord::kSize;
         r.size = size;
-        records_.push_back(encoded(r));
+        add(r, path);
         return true;
     }
     const std::string path = pick(Kind::kAny);
@@ -230,7 +240,7 @@ bool MiniMaster::attributes() {
     r.uid = st.st_uid;
     r.gid = st.st_gid;
     r.mode = st.st_mode & 07777;
-    records_.push_back(encoded(r));
+    add(r, path);
     return true;
 }
 
@@ -243,7 +253,7 @@ bool MiniMaster::xattr() {
         RemoveXattrRecord r;
         r.path = path;
         r.name = name;
-        records_.push_back(encoded(r));
+        add(r, path);
         return true;
     }
     const std::string value(number(100), 'v');
@@ -253,13 +263,13 @@ bool MiniMaster::xattr() {
     r.name = name;
     r.value = as_bytes(value);
     r.mode = look(full(path)).st_mode & 07777;
-    records_.push_back(encoded(r));
+    add(r, path);
     return true;
 }
 
 void MiniMaster::settle() {
-    for (const auto& path : paths(Kind::kAny)) records_.push_back(encoded(settled(path, mtime_of(look(full(path))))));
-    records_.push_back(encoded(settled("", mtime_of(look(root_)))));
+    for (const auto& path : paths(Kind::kAny)) add(settled(path, mtime_of(look(full(path)))), path);
+    add(settled("", mtime_of(look(root_))), "");
 }
 
 }  // namespace tdfs::test

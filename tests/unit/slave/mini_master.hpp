@@ -29,6 +29,8 @@ class MiniMaster {
     bool write();
     bool attributes();
     bool xattr();
+    template <class R>
+    void add(R record, const std::string& path);  // with the object that has the path now
     // Paths relative to the root: of everything, of directories (the root too), or of regular files.
     enum class Kind { kAny, kDir, kFile };
     const std::vector<std::string>& paths(Kind kind);

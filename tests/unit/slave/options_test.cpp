@@ -32,6 +32,7 @@ TEST_CASE("a slave needs only its directory") {
     CHECK(options->nodelay);
     CHECK_FALSE(options->foreground);
     CHECK_FALSE(options->adopt);
+    CHECK(options->apply_workers == 1);
 }
 
 TEST_CASE("all options of a slave are taken over") {
@@ -49,6 +50,8 @@ TEST_CASE("all options of a slave are taken over") {
                                "--keep-spool=1G",
                                "--divergent-limit",
                                "500M:7",
+                               "--apply-workers",
+                               "32",
                                "--segment-bytes",
                                "4096",
                                "--log-file",
@@ -67,6 +70,7 @@ TEST_CASE("all options of a slave are taken over") {
     CHECK(options->keep_spool_bytes == 1 << 30);
     CHECK(options->divergent.bytes == 500 << 20);
     CHECK(options->divergent.objects == 7);
+    CHECK(options->apply_workers == 32);
     CHECK(options->segment_bytes == 4096);
     CHECK(options->log_file == "l");
     CHECK(options->log_level == "debug");
@@ -85,6 +89,11 @@ TEST_CASE("a wrong command line ends in one line of advice") {
         {"-m", "d", "--spool-limit", "much"},
         {"-m", "d", "--spool-limit", "1"},
         {"-m", "d", "--log-level", "loud"},
+        {"-m", "d", "--apply-workers", "0"},
+        {"-m", "d", "--apply-workers", "33"},
+        {"-m", "d", "--apply-workers", "99999999999999999999"},
+        {"-m", "d", "--apply-workers", "-1"},
+        {"-m", "d", "--apply-workers", "4x"},
         {"-m", "d", "--divergent-limit", "much"},
         {"-m", "d", "--divergent-limit", "1G:"},
         {"-m", "d", "--divergent-limit", "1G:0"},

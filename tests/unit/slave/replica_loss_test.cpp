@@ -112,6 +112,45 @@ TEST_CASE(
     }
 }
 
+TEST_CASE(
+    "what several workers have applied beyond a record that does not apply is known until a reboot, which needs a "
+    "resync") {
+    World w;
+    w.resync();
+    w.stop();
+    w.options.apply_workers = 4;
+    w.start();
+    constexpr int kFiles = 20;
+    const auto name = [](int i) { return "f" + std::to_string(i); };
+    put(w.root + "/f7", "somebody's");
+    std::vector<Bytes> records;
+    for (int i = 0; i < kFiles; ++i) {
+        records.push_back(encoded(of(static_cast<std::uint64_t>(i) + 1, file_at(name(i)))));
+        records.push_back(encoded(of(static_cast<std::uint64_t>(i) + 1, write_at(name(i), "content"))));
+    }
+    need(w.replica->receive(frames_of(records, w.replica->spool().tail())));
+    wait_until([&] { return w.replica->status().replay.state == ReplayStatus::State::kStalled; });
+    SECTION("in the same boot each is applied once") {
+        SECTION("after a stop") { w.stop(); }
+        SECTION("after a kill") { w.kill(); }
+        put(w.root + "/f0", "changed since");
+        REQUIRE(::unlink((w.root + "/f7").c_str()) == 0);
+        w.start();
+        w.wait_applied();
+        CHECK(w.welcome().state == ReplicaState::kStreaming);
+        CHECK(get(w.root + "/f0") == "changed since");
+        for (int i = 1; i < kFiles; ++i) CHECK(get(w.root + "/" + name(i)) == "content");
+    }
+    SECTION("after another it is compared") {
+        w.stop();
+        w.change_identity([](Identity& identity) { identity.boot = "an earlier boot"; });
+        w.start();
+        CHECK(w.welcome().state == ReplicaState::kDamaged);
+        w.resync();
+        CHECK(tree_differences(w.want, w.root) == "");
+    }
+}
+
 TEST_CASE("after a power loss on either side contents are compared, whatever sizes and times say") {
     World w;
     w.resync();

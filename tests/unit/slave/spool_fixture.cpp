@@ -39,17 +39,19 @@ std::unique_ptr<Journal> open_spool(int state_dir, Lsn first) {
 }
 
 ReplayBench::ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options,
-                         const std::optional<DeleteLimit>& limit)
+                         const std::optional<DeleteLimit>& limit, unsigned workers)
     : root_fd_(open_dir(root)), state_fd_(open_dir(state_dir)) {
     state_ = need(AppliedState::open(state_fd_.get(), "boot"));
     if (!state_->valid()) need(state_->reset({}));
     spool_ = open_spool(state_fd_.get());
+    if (workers > 1) crew_ = std::make_unique<ApplyCrew>(root_fd_.get(), *state_, options, workers);
     applier_ = std::make_unique<Applier>(root_fd_.get(), *state_, std::move(options));
     REQUIRE(applier_->prepare().has_value());
     brake_ = need(Brake::open(state_fd_.get(), limit, [this](std::uint64_t enough) {
         return count_objects(root_fd_.get(), "", enough, kStateName);
     }));
-    replayer_ = std::make_unique<Replayer>(*spool_, *state_, *applier_, *brake_, [this] { ++told_; });
+    replayer_ = std::make_unique<Replayer>(
+        *spool_, *state_, *applier_, *brake_, [this] { ++told_; }, JudgeFailure(), crew_.get());
     brake_->on_change([this] { replayer_->wake(); });
 }
 

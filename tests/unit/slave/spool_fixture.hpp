@@ -29,7 +29,7 @@ std::unique_ptr<Journal> open_spool(int state_dir, Lsn first = Lsn(0));
 class ReplayBench {
   public:
     ReplayBench(const std::string& root, const std::string& state_dir, ApplyOptions options = {},
-                const std::optional<DeleteLimit>& limit = {});
+                const std::optional<DeleteLimit>& limit = {}, unsigned workers = 1);
     ~ReplayBench();
     Journal& spool() { return *spool_; }
     AppliedState& state() { return *state_; }
@@ -46,6 +46,7 @@ class ReplayBench {
     std::unique_ptr<AppliedState> state_;
     std::unique_ptr<Journal> spool_;
     std::unique_ptr<Applier> applier_;
+    std::unique_ptr<ApplyCrew> crew_;
     std::unique_ptr<Brake> brake_;
     std::atomic<int> told_{0};
     std::unique_ptr<Replayer> replayer_;
