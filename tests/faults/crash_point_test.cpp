@@ -30,7 +30,8 @@ constexpr std::size_t kOperations = 200;
 // A cluster one of whose daemons is killed by strace in one run after another.
 class CrashPoints {
   public:
-    CrashPoints(bool of_master, std::uint64_t seed) : of_master_(of_master), seed_(seed) {
+    CrashPoints(bool of_master, const ClusterOptions& options, std::uint64_t seed)
+        : cluster_(options), of_master_(of_master), seed_(seed) {
         where_ = cluster_.mount() + "/run";
         REQUIRE(mkdir(where_.c_str(), 0777) == 0);
         Storm storm(where_, {.seed = seed, .threads = 2, .operations = 2000});  // so that there is something to change
@@ -97,13 +98,13 @@ class CrashPoints {
 };
 
 // TDFS_FAULTS_COUNT: not more points of each call. Without it, some points anywhere.
-void visit_points(bool of_master) {
+void visit_points(bool of_master, const ClusterOptions& options = {}) {
     if (!have_tool("strace")) {
         std::cout << "strace is not installed: no crash points" << std::endl;
         return;
     }
     const std::uint64_t seed = seed_for("crash points");
-    CrashPoints points(of_master, seed);
+    CrashPoints points(of_master, options, seed);
     std::size_t visited = 0;
     const std::size_t most = count_of(0);
     if (most == 0) {
@@ -132,3 +133,11 @@ void visit_points(bool of_master) {
 TEST_CASE("a master killed at any of its calls loses nothing and is not stuck") { visit_points(true); }
 
 TEST_CASE("a slave killed at any of its calls loses nothing and is not stuck") { visit_points(false); }
+
+TEST_CASE("the same holds for a master that compresses, and whose fsyncs wait for the slave") {
+    visit_points(true, {.master_args = {"-z", "1", "--sync", "1"}});
+}
+
+TEST_CASE("the same holds for a slave that applies with several workers") {
+    visit_points(false, {.slave_args = {"--apply-workers", "4"}});
+}
