@@ -3,10 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -138,13 +141,22 @@ void delete_files(const std::string& dir, std::size_t count) {
     if (::rmdir((dir + "/files").c_str()) != 0) fail("rmdir");
 }
 
+// Whether something happens in the directory within a second. Nothing spins while a replica is to do its work.
+void wait_for_event(int events) {
+    pollfd p{events, POLLIN, 0};
+    std::array<char, 4096> told{};
+    if (::poll(&p, 1, 1000) == 1 && ::read(events, told.data(), told.size()) < 0) fail("watch the replica");
+}
+
 // From before a write() of 100 bytes to the moment when they are read on the replica; one at a time, with a pause between.
 int delays(const std::string& dir, const std::string& replica, std::size_t count) {
     constexpr std::size_t kSize = 100;
     std::vector<double> us;
+    const int events = ::inotify_init1(IN_CLOEXEC);
+    if (events < 0 || ::inotify_add_watch(events, replica.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0)
+        fail("watch the replica");
     const File out(dir + "/delay", O_WRONLY | O_CREAT | O_TRUNC);
     std::uint64_t number = 0;
-    int fd = -1;
     for (std::size_t i = 0; i <= count; ++i) {
         std::string data(kSize, '\0');
         ++number;
@@ -152,15 +164,18 @@ int delays(const std::string& dir, const std::string& replica, std::size_t count
         const auto begin = Clock::now();
         out.write(data.data(), kSize, 0);
         for (std::uint64_t seen = 0; seen != number;) {
-            if (fd < 0) fd = ::open((replica + "/delay").c_str(), O_RDONLY | O_CLOEXEC);
+            wait_for_event(events);
+            const int fd =
+                ::open((replica + "/delay").c_str(), O_RDONLY | O_CLOEXEC);  // some put a new file in its place
             if (fd >= 0 && ::pread(fd, &seen, sizeof seen, 0) < 0) fail("read the replica");
+            if (fd >= 0) ::close(fd);
             if (Clock::now() - begin > std::chrono::seconds(60)) fail("nothing came after 60 s");
         }
         const std::chrono::duration<double, std::micro> took = Clock::now() - begin;
         if (i > 0) us.push_back(took.count());  // the first waits for the file to be made
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
-    ::close(fd);
+    ::close(events);
     std::sort(us.begin(), us.end());
     std::printf("%.1f %.1f\n", us[us.size() / 2], us[us.size() * 99 / 100]);
     return 0;
