@@ -32,6 +32,8 @@ struct JournalOptions {
     std::uint32_t slots = 128;                  // reservations in flight at once; further reserve() calls wait
     // No further segment is made where less than this would be left on the file system: ENOSPC.
     std::uint64_t keep_free_bytes = 0;
+    // Where nobody asks for a sync, so much may be on no disk; looked at whenever a segment ends.
+    std::uint64_t unsynced_bytes = 0;
 };
 
 // What a recovery writes into the place of an InFlight. Raw payload of a kRecord frame (stored uncompressed); empty:

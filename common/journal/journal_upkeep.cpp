@@ -49,8 +49,10 @@ void Journal::keep_house() {
         trimming_ = false;
         synced_.notify_all();
     }
-    // Bounds what a power loss can take and a new boot has to verify, when nobody else asks for a sync.
-    if (!syncing_ && sync_error_ == Errno(0) && durable() < tail()) {
+    // Bounds what a power loss can take and a new boot has to verify, when nobody else asks for a sync. What is dropped before that
+    // has never been written to a disk.
+    const Lsn unsynced = std::max(durable(), Lsn(oldest_.load()));
+    if (!syncing_ && sync_error_ == Errno(0) && tail() - unsynced > options_.unsynced_bytes) {
         [[maybe_unused]] const auto kept = sync_once(lock);  // an error stays in sync_error_ for those who ask
     }
 }

@@ -40,9 +40,14 @@ class Ballast {
     Ballast(const std::string& dir, std::uint64_t left) : path_(dir + "/.tdfs/ballast") {
         fd_ = open(path_.c_str(), O_WRONLY | O_CREAT, 0600);
         REQUIRE(fd_ >= 0);
-        REQUIRE(eventually([&] {  // others write meanwhile
+        // Others write meanwhile, and free what they wrote: half of what is left at a time.
+        off_t size = 0;
+        REQUIRE(eventually([&] {
             const std::uint64_t all = free_bytes(dir);
-            return all <= left || posix_fallocate(fd_, 0, static_cast<off_t>(all - left)) == 0;
+            if (all <= left) return true;
+            const auto half = static_cast<off_t>((all - left + 1) / 2);
+            if (posix_fallocate(fd_, size, half) == 0) size += half;
+            return false;
         }));
     }
     ~Ballast() {

@@ -143,6 +143,36 @@ TEST_CASE("beginning anew leaves nothing of what was") {
     CHECK(texts(*again) == std::vector<std::string>{"kept"});
 }
 
+TEST_CASE("nobody asking, at most so much is left unsynced, and what is dropped before that never is") {
+    const TempDir dir;
+    const JournalOptions options{.segment_bytes = 1024, .slots = 8, .unsynced_bytes = 8 * 1024};
+    auto journal = open_journal(dir.fd(), options);
+    for (int i = 0; i < 30; ++i) {
+        fill(*journal, 1);
+        REQUIRE(journal->drop_before(
+            Lsn(journal->tail().bytes() - std::min<std::uint64_t>(journal->tail().bytes(), 3000))));
+    }
+    CHECK(journal->durable() == Lsn());
+    SECTION("a power loss finds the rest, and a later start, too") {
+        const auto left = texts(*journal);
+        const auto oldest = journal->oldest();
+        journal.reset();
+        journal = open_journal(dir.fd(), options, Lsn(), GENERATE(true, false));
+        CHECK(journal->oldest() == oldest);
+        CHECK(texts(*journal) == left);
+        CHECK_FALSE(journal->open_report().lost_committed);
+    }
+    SECTION("asked for, all that there is becomes durable") {
+        REQUIRE(journal->sync(journal->tail()));
+        CHECK(journal->durable() == journal->tail());
+    }
+    SECTION("what is not dropped is synced") {
+        fill(*journal, 9);  // 9 kB and more
+        for (int i = 0; i < 60'000 && journal->durable() == Lsn(); ++i) ::usleep(1000);
+        CHECK(journal->durable() > Lsn());
+    }
+}
+
 TEST_CASE("segment sizes may change from start to start") {
     const TempDir dir;
     std::vector<std::string> expected;
