@@ -30,6 +30,9 @@ struct MasterOptions {
     std::uint64_t retain_age = 0;                // seconds; 0: no limit
     std::optional<std::uint64_t> reserve_bytes;  // not given: see Volume::reserve_bytes()
     std::uint64_t segment_bytes = 64ull << 20;
+    // So much history may be on no disk, where nobody asks for it. Twice what is kept for short absences where segments are of the
+    // ordinary size: while slaves keep up, history goes before it is written.
+    std::uint64_t unsynced_segments = 8;
     std::uint64_t scrub_rate = 0;  // bytes a second; 0: off
     bool scrub_repair = false;
 };

@@ -21,8 +21,6 @@ using Text = Unexpected<std::string>;
 
 // A new epoch's first lsn lies beyond all that the old one can have handed out, so that no number ever means two bytes.
 constexpr std::uint64_t kEpochGapBytes = 1ull << 40;
-// Twice what is kept for short absences where segments are of the ordinary size: while slaves keep up, history goes unwritten.
-constexpr std::uint64_t kUnsyncedSegments = 8;
 
 std::uint64_t default_reserve(int directory) {
     constexpr std::uint64_t kMost = 64ull << 20;
@@ -135,7 +133,7 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     }
     JournalOptions journal_options;
     journal_options.segment_bytes = options.segment_bytes;
-    journal_options.unsynced_bytes = kUnsyncedSegments * options.segment_bytes;
+    journal_options.unsynced_bytes = options.unsynced_segments * options.segment_bytes;
     reserve_bytes_ = options.reserve_bytes ? *options.reserve_bytes : default_reserve(state_->fd());
     journal_options.keep_free_bytes = reserve_bytes_;
     const Lsn first = identity.history.empty() ? Lsn() : identity.history.back().first_lsn;

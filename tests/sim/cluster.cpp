@@ -15,8 +15,9 @@ namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kOfStorage = 0x73746f72616765;  // turns the seed into another one
-constexpr std::uint64_t kHealedForNs = 2000 * kMs;      // after that nobody settles or acknowledges anything more
-constexpr std::uint64_t kPatienceNs = 400'000 * kMs;    // for what is in order to become equal
+constexpr std::uint64_t kOfJournal = 0x6a6f75726e616c;
+constexpr std::uint64_t kHealedForNs = 2000 * kMs;    // after that nobody settles or acknowledges anything more
+constexpr std::uint64_t kPatienceNs = 400'000 * kMs;  // for what is in order to become equal
 
 }  // namespace
 
@@ -24,6 +25,7 @@ Cluster::Cluster(World& world, const std::string& dir)
     : world_(world),
       dir_(dir),
       slow_storage_(Random(world.settings.seed ^ kOfStorage).one_in(4)),
+      late_journal_(Random(world.settings.seed ^ kOfJournal).one_in(4)),
       random_(world.random.fork()),
       spells_(~world.settings.seed) {
     const auto slaves = random_.one_in(3) ? 2 : 1;

@@ -76,6 +76,8 @@ class Cluster {
     [[nodiscard]] std::uint64_t retain_bytes() const { return retain_bytes_; }
     // Whether slaves have slow disks, and now and then workers for it, how many is decided at each start.
     [[nodiscard]] bool slow_storage() const { return slow_storage_; }
+    // Whether the master leaves it to others to sync its journal.
+    [[nodiscard]] bool late_journal() const { return late_journal_; }
     [[nodiscard]] const std::string& base() const { return dir_; }
 
     static std::string host(int id) { return "slave" + std::to_string(id); }
@@ -103,7 +105,8 @@ class Cluster {
 
     World& world_;
     const std::string dir_;
-    const bool slow_storage_;  // in one seed out of four; by a number of its own, so that all others are as without
+    // Each in one seed out of four; by a number of its own, so that all others are as without.
+    const bool slow_storage_, late_journal_;
     Random random_;
     History history_;
     History::Cursor master_;

@@ -23,6 +23,7 @@ MasterOptions options_of(Cluster& cluster, const Process& p) {
     options.allow_empty = true;
     options.segment_bytes = kSegmentBytes;
     options.retain_bytes = cluster.retain_bytes();
+    if (!cluster.late_journal()) options.unsynced_segments = 0;
     for (std::size_t id = 1; id <= cluster.slaves(); ++id) {
         options.slaves.push_back({Cluster::host(static_cast<int>(id)), "4710"});
     }
