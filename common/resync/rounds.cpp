@@ -67,6 +67,7 @@ Rounds::Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, 
       epoch_(epoch),
       writers_(writers),
       limits_(limits),
+      from_before_(since < journal.tail()),
       reader_(journal, since),
       began_ns_(monotonic_ns()) {}
 
@@ -123,13 +124,17 @@ bool Rounds::end_hold() {
 }
 
 void Rounds::take(Round& round) {
+    const bool first = rounds_ == 0;
+    // What was changed under a name that had gone before the sink looked may live on under one of which nothing tells.
+    if (first && from_before_ && touched_.all_links()) touched_.add_everything();
+    round.search = round.search || (first && touched_.lost_content());
     round.links = round.links || touched_.all_links();
     auto paths = touched_.take();
     round.paths.insert(round.paths.end(), std::make_move_iterator(paths.begin()), std::make_move_iterator(paths.end()));
 }
 
 bool Rounds::is_small(const Round& round) const {
-    if (round.links) return false;
+    if (round.links || round.search) return false;
     Estimate estimate(dir_, limits_);
     for (std::size_t i = 0; i < round.paths.size() && !estimate.too_much(); ++i) estimate.add(round.paths[i]);
     return !estimate.too_much();

@@ -30,6 +30,7 @@ class Rounds {
     struct Round {
         bool last = false;
         bool links = false;
+        bool search = false;  // for objects under names that only the sink's lists can tell
         std::vector<TouchedPath> paths;
     };
     // The sink is through with a round. True: that was the last one, and writers were held all the while: finished()
@@ -52,6 +53,7 @@ class Rounds {
     const Epoch epoch_;
     WriterHold& writers_;
     const ResyncLimits limits_;
+    const bool from_before_;  // the first stretch begins before the resync
     JournalReader reader_;
     TouchedPaths touched_;
     Bytes scratch_;

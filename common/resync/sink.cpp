@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <set>
 
 #include "common/resync/look_ahead.hpp"
 #include "common/resync/matcher.hpp"
@@ -53,7 +54,9 @@ class ResyncSink::Impl {
         if (!failed_.empty()) return false;
         const auto before = out.size();
         bool asked = true;
-        while (failed_.empty() && asked && working_ && out.size() - before < kAskedBytesOfOneCall) asked = ask(out);
+        while (failed_.empty() && asked && working_ && out.size() - before < kAskedBytesOfOneCall) {
+            asked = ask(out) || begin_search();
+        }
         if (failed_.empty() && working_ && idle()) finish_round(out);
         const auto now = monotonic_ns();
         if (now - told_ns_ >= kProgressNs) tell_progress(out, now);
@@ -127,7 +130,18 @@ class ResyncSink::Impl {
         return asked->has_value();
     }
 
+    // Objects that were changed under a name which had gone before round 0 looked, and of which it saw one name at most: the lists say
+    // under which name they live on, if they do.
+    bool begin_search() {
+        if (!idle() || searching_ || lost_.empty() || !failed_.empty()) return false;
+        searching_ = true;
+        agenda_.directories.push_back({std::string(), Compare::kQuick});
+        return true;
+    }
+
     void finish_round(Bytes& out) {
+        lost_.clear();
+        searching_ = false;
         fail_on(tree_.finish_directories());
         const auto fetched = transfers_.counts().fetched_bytes;
         if (fetched - synced_bytes_ >= kSyncBytes) {
@@ -222,7 +236,10 @@ class ResyncSink::Impl {
         if (t.object == ObjectId{} || (same_object && *at)) return {};
         // The object that was changed under this name lives on under others.
         const LinkGroup* group = links_.find(t.object);
-        if (group == nullptr || group->names.empty()) return {};
+        if (group == nullptr || group->names.empty()) {
+            if (round_ == 1 && t.content) lost_.insert(t.object);
+            return {};
+        }
         TouchedPath other = t;
         other.path = *group->names.begin();
         other.deep = false;
@@ -281,7 +298,8 @@ class ResyncSink::Impl {
         MatchDepth depth;
         depth.recurse = true;
         depth.beneath = l.task.how;
-        depth.content = l.task.how == Compare::kQuick ? MatchDepth::Content::kQuick : MatchDepth::Content::kAll;
+        const bool quick = l.task.how == Compare::kQuick && !lost_.contains(e.object);
+        depth.content = quick ? MatchDepth::Content::kQuick : MatchDepth::Content::kAll;
         e.name.clear();
         return matcher_.match(at, std::move(e), depth);
     }
@@ -341,6 +359,8 @@ class ResyncSink::Impl {
     std::deque<Asked> asked_;  // in flight, all kinds
     std::deque<TouchedPath> stats_;
     std::deque<Listing> listings_;
+    std::set<ObjectId> lost_;  // of this round
+    bool searching_ = false;
     bool working_ = true;  // false: RoundDone is out
     bool fetch_first_ = false;
     std::uint32_t round_ = 0;

@@ -104,6 +104,7 @@ void TouchedPaths::content(std::string_view path, const ObjectId& object, std::u
 }
 
 void TouchedPaths::apply(const CreateRecord& r) {
+    if (born_.size() < limit_) born_.insert(r.object);
     TouchedPath* t = touch(r.path);
     if (t == nullptr) return;
     keep_object(*t);
@@ -114,6 +115,7 @@ void TouchedPaths::apply(const CreateRecord& r) {
 // The old name is compared by content too: if the sink looks at it only after its other name was written to and removed
 // again, nothing else would tell.
 void TouchedPaths::apply(const LinkRecord& r) {
+    born_.erase(r.object);
     if (TouchedPath* old = touch(r.path)) add_all_content(*old);
     if (TouchedPath* added = touch(r.new_path)) {
         keep_object(*added);
@@ -169,6 +171,10 @@ void TouchedPaths::removed(std::string_view path) {
 // The path stands for another object from now on; what it stood for may have other names.
 void TouchedPaths::keep_object(TouchedPath& t) {
     if (t.object == ObjectId{}) return;
+    if (born_.contains(t.object)) {
+        t.object = {};
+        return;
+    }
     const auto [at, added] = lost_.try_emplace(t.object, t);
     TouchedPath& kept = at->second;
     if (added) {
@@ -236,6 +242,10 @@ std::uint64_t TouchedPaths::content_bytes() const {
     return sum;
 }
 
+bool TouchedPaths::lost_content() const {
+    return std::any_of(lost_.begin(), lost_.end(), [](const auto& one) { return one.second.content; });
+}
+
 std::vector<TouchedPath> TouchedPaths::take() {
     std::vector<TouchedPath> out;
     out.reserve(size());
@@ -246,6 +256,7 @@ std::vector<TouchedPath> TouchedPaths::take() {
     for (auto& t : out) simplify(t.ranges);
     paths_.clear();
     lost_.clear();
+    born_.clear();
     all_links_ = false;
     return out;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,8 @@ class TouchedPaths {
     void add_everything();  // the records are lost: the whole tree, by content
     [[nodiscard]] std::size_t size() const { return paths_.size() + lost_.size(); }
     [[nodiscard]] std::uint64_t content_bytes() const;  // of all ranges; ~0 if some file's is unknown
+    // Content was changed in objects whose name went away afterwards, and which did not begin in this stretch. take() resets it.
+    [[nodiscard]] bool lost_content() const;
     // Ids had to be dropped: every object of several names is touched. take() resets it.
     [[nodiscard]] bool all_links() const { return all_links_; }
     [[nodiscard]] std::vector<TouchedPath> take();  // sorted by path, and empties this
@@ -64,6 +67,7 @@ class TouchedPaths {
     std::size_t limit_;
     Paths paths_;
     std::map<ObjectId, TouchedPath> lost_;  // changed objects whose name went away afterwards
+    std::set<ObjectId> born_;  // made in this stretch, under one name: when that goes away, they do (as many as paths)
     bool all_links_ = false;
 };
 

@@ -164,6 +164,34 @@ TEST_CASE("what was recorded since a position is compared by content, nothing el
     CHECK(differences(master, replica).substr(0, 8) == "unknown:");
 }
 
+TEST_CASE(
+    "what was recorded since a position is compared under the name that is left, also where the sink knows no other") {
+    Master master;
+    const TempDir replica;
+    REQUIRE(::mkdirat(master.dir.fd(), "d", 0755) == 0);
+    for (const char* name : {"gone", "other"}) write_file(master.path(name), std::string(300'000, 'x'));
+    REQUIRE(::linkat(master.dir.fd(), "gone", master.dir.fd(), "d/left", 0) == 0);
+    REQUIRE(resync(master, replica).finished);
+    Course course;
+    course.since = master.journal.get().tail();
+    // Written to by one name, which then went away; on the replica both were done, and the content did not come to the disk.
+    const auto before = stat_at(master.dir.fd(), "gone");
+    REQUIRE(before);
+    {
+        const OwnFd file(::open(master.path("gone").c_str(), O_WRONLY | O_CLOEXEC));
+        REQUIRE(write_all(file.get(), as_bytes("new"), 150'000));
+        REQUIRE(set_mtime_fd(file.get(), before->mtime_ns));
+    }
+    master.journal.add(WriteRecord{before->object, "gone", 150'000, as_bytes("new")});
+    master.journal.add(UnlinkRecord{before->object, "gone"});
+    for (const int dir : {master.dir.fd(), replica.fd()}) REQUIRE(::unlinkat(dir, "gone", 0) == 0);
+    const auto outcome = resync(master, replica, course);
+    CHECK(outcome.finished);
+    CHECK(outcome.counts.fetched_files == 1);
+    CHECK(outcome.counts.fetched_bytes <= kResyncBlockBytes);
+    CHECK(differences(master, replica) == "");
+}
+
 TEST_CASE("records that retention took away lead to a round over everything by content") {
     Master master;
     const TempDir replica;

@@ -134,6 +134,29 @@ TEST_CASE("a changed object is named when its name goes away, since it may have 
     CHECK(text(touched) == "''; 'f' d c; 'f' 1+1 @1; 'g' d; ");
 }
 
+TEST_CASE("an object that began under one name is not looked for when that is gone") {
+    TouchedPaths touched;
+    touched.add(create(kOne, "f"));
+    touched.add(write(kOne, "f", 1, 1));
+    SECTION("it is gone") {
+        touched.add(UnlinkRecord{kOne, "f"});
+        CHECK_FALSE(touched.lost_content());
+        CHECK(text(touched) == "''; 'f'; ");
+    }
+    SECTION("it has another name") {
+        touched.add(LinkRecord{kOne, "f", "g"});
+        touched.add(UnlinkRecord{kOne, "f"});
+        CHECK(touched.lost_content());
+        CHECK(text(touched) == "''; 'f'; 'f' c @1; 'g' c; ");
+    }
+    SECTION("the next stretch knows nothing of its beginning") {
+        static_cast<void>(text(touched));
+        touched.add(write(kOne, "f", 1, 1));
+        touched.add(UnlinkRecord{kOne, "f"});
+        CHECK(touched.lost_content());
+    }
+}
+
 TEST_CASE("both names of a new link are compared by content") {
     TouchedPaths touched;
     touched.add(LinkRecord{kOne, "a/f", "b/g"});
