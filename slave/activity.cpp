@@ -23,6 +23,7 @@ constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kClockTickNs = 20'000'000;  // change times lag behind the clock by a tick, 10 ms at most
 constexpr std::uint64_t kQuietSeconds = 2;          // then nothing more is expected for now
 constexpr std::uint64_t kSaveEverySeconds = 10;     // while changes go on
+constexpr std::uint64_t kLongestSpanSeconds = 3600;
 constexpr std::uint64_t kMostMarkedSeconds = 30ull * 24 * 3600;  // by one power loss; above, the log begins anew
 
 // The marks of 32 seconds. `tag` tells which of the ring's rounds they belong to, so nothing has to be cleared.
@@ -110,6 +111,10 @@ void ActivityLog::mark() {
     const std::uint64_t second = now / kNsPerSecond;
     if (newest_.load(std::memory_order_acquire) == second) return;
     const std::lock_guard lock(mutex_);
+    const std::uint64_t newest = newest_.load(std::memory_order_relaxed);
+    if (working_ > 0 && newest != 0) {
+        for (auto at = std::max(newest + 1, second - std::min(second, kLongestSpanSeconds)); at < second; ++at) set(at);
+    }
     const std::uint64_t before = (now - kClockTickNs) / kNsPerSecond;
     if (before != second) set(before);
     set(second);

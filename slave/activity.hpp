@@ -13,8 +13,8 @@
 
 namespace tdfs {
 
-// Invariant: the second in which the daemon changes an object is marked before the change, so its own work is never taken
-// for somebody else's: by no kill (marks are in the page cache before the change), and by no power loss (from
+// Invariant: the second in which the daemon changes an object is marked before anybody asks, so its own work is never taken
+// for somebody else's: by no kill of a change that took less than a second (marks are in the page cache before the change), and by no power loss (from
 // `open_since`, which is on the disk, to the boot everything counts as its own). The other way round it may err: what
 // somebody else changes in a second in which the daemon worked too is not told from its own.
 //
@@ -33,8 +33,29 @@ class ActivityLog {
     static std::uint64_t boot_time_ns();
     // The replica is all the daemon's work as of now, where that was not known before.
     void begin();
-    // Before and after each change of the daemon.
+    // The daemon is at work: now, and while a Span lives all the time since the last mark.
     void mark();
+
+    // Around changes of the daemon, which may take long. Nothing where there is no log.
+    class Span {
+      public:
+        explicit Span(ActivityLog* log) : log_(log) {
+            if (log_ == nullptr) return;
+            log_->mark();
+            ++log_->working_;
+        }
+        ~Span() {
+            if (log_ == nullptr) return;
+            log_->mark();
+            --log_->working_;
+        }
+        Span(const Span&) = delete;
+        Span& operator=(const Span&) = delete;
+
+      private:
+        ActivityLog* const log_;
+    };
+
     [[nodiscard]] bool is_foreign(std::int64_t ctime_ns) const;
 
     // Puts on the disk what a power loss must not take. False: call it again in about a second.
@@ -60,6 +81,7 @@ class ActivityLog {
     Header header_;
     std::atomic<std::uint64_t> begin_;
     std::atomic<std::uint64_t> newest_{0};  // second marked last
+    std::atomic<int> working_{0};           // spans
     std::atomic<std::uint64_t> first_{0};   // marked since nothing was open; 0: none
     std::atomic<bool> complained_{false};
 };

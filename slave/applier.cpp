@@ -57,9 +57,8 @@ Applied Applier::apply(const Record& r, Lsn lsn) {
         return Unexpected<ApplyError>(ApplyError{"it names what is not the master's to change", Errno(EPERM), true});
     }
     lsn_ = lsn;
-    if (options_.activity != nullptr) options_.activity->mark();
+    const ActivityLog::Span at_work(options_.activity);
     auto done = std::visit([this](const auto& one) { return run(one); }, r);
-    if (options_.activity != nullptr) options_.activity->mark();
     if (done) step(ApplyStep::kDone);
     return done;
 }

@@ -56,7 +56,7 @@ void Applier::complain(const std::string& why) {
 bool Applier::set_aside(const Record& r, const ApplyError& error) {
     const int e = error.error.value();
     if (options_.salvage == nullptr || (e != EEXIST && e != EISDIR && e != ENOTDIR && e != ENOTEMPTY)) return true;
-    if (options_.activity != nullptr) options_.activity->mark();
+    const ActivityLog::Span at_work(options_.activity);
     bool kept = true;
     for (const auto path : std::visit(NamesOf{}, r)) {
         const auto at = tree_.place(path);
@@ -67,7 +67,6 @@ bool Applier::set_aside(const Record& r, const ApplyError& error) {
         kept = kept && done;
     }
     tree_.forget_all();
-    if (options_.activity != nullptr) options_.activity->mark();
     return kept;
 }
 

@@ -108,7 +108,11 @@ Result<void, std::string> Replica::open_salvage() {
     activity_ = std::move(*activity);
     if (identity_.boot != boot_id() && !identity_.clean_stop) activity_->went_down();
     salvage_ = std::make_unique<Salvage>(
-        root_, options_.keep, [this](const FileInfo& info) { return activity_->is_foreign(info.ctime_ns); },
+        root_, options_.keep,
+        [this](const FileInfo& info) {
+            activity_->mark();  // it may be asked about what it has just changed
+            return activity_->is_foreign(info.ctime_ns);
+        },
         [](const std::string& line) { spdlog::error("divergent: {}", line); });
     if (const auto kept = salvage_->total(); kept.lines != 0) {
         spdlog::error("divergent: {} changes by others were kept in .tdfs/divergent; its report names them",

@@ -69,10 +69,8 @@ void Replica::Inspections::produce(Bytes& out) {
 void Replica::Inspections::meet(Lsn at, Meeting meeting) {
     if (activity_ != nullptr) {
         meeting.look = [look = std::move(meeting.look), activity = activity_] {
-            activity->mark();
-            const bool changed = look();
-            activity->mark();
-            return changed;
+            const ActivityLog::Span at_work(activity);
+            return look();
         };
     }
     replayer_.meet(at, std::move(meeting));

@@ -27,17 +27,13 @@ class SinkRequester : public ResyncRequester {
         : sink_(std::move(sink)), brake_(brake), activity_(activity), tell_(std::move(tell)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
         if (is_held()) return {};
-        mark();
-        auto received = sink_->receive(kind, payload);
-        mark();
-        return received;
+        const ActivityLog::Span at_work(activity_);
+        return sink_->receive(kind, payload);
     }
     bool produce(Bytes& out) override {
         if (is_held()) return false;
-        mark();
-        const bool asked = sink_->produce(out);
-        mark();
-        return asked;
+        const ActivityLog::Span at_work(activity_);
+        return sink_->produce(out);
     }
     [[nodiscard]] std::string failed() const override {
         auto why = held_.empty() ? sink_->failed() : held_;
@@ -51,10 +47,6 @@ class SinkRequester : public ResyncRequester {
     bool is_held() {
         if (held_.empty()) held_ = brake_.text();
         return !held_.empty();
-    }
-
-    void mark() {
-        if (activity_ != nullptr) activity_->mark();
     }
 
     std::shared_ptr<ResyncSink> sink_;
@@ -96,9 +88,11 @@ std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const
         const std::lock_guard lock(mutex_);
         how.full = resync_full_;
     }
-    if (activity_) activity_->mark();
-    auto sink = std::make_shared<ResyncSink>(root_, how, std::move(may_remove), salvage_.get());
-    if (activity_) activity_->mark();
+    std::shared_ptr<ResyncSink> sink;
+    {
+        const ActivityLog::Span at_work(activity_.get());
+        sink = std::make_shared<ResyncSink>(root_, how, std::move(may_remove), salvage_.get());
+    }
     {
         const std::lock_guard lock(mutex_);
         sink_ = sink;

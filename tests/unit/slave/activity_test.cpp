@@ -1,6 +1,7 @@
 #include "slave/activity.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "common/os/file.hpp"
 #include "tests/unit/slave/fixture.hpp"
@@ -39,6 +40,28 @@ TEST_CASE("what was changed in a second in which the daemon did nothing is someb
         CHECK(activity->is_foreign(in_seconds(5)));
         CHECK(activity->is_foreign(in_seconds(50'000)));
     }
+}
+
+TEST_CASE("a change that takes long is the daemon's own in each of its seconds, also while it goes on") {
+    const Log log;
+    const auto activity = log.open();
+    activity->begin();
+    const auto from = in_seconds(0);
+    const auto later_by = [&](std::int64_t n) { return from + n * kSecondNs; };
+    const auto wait_until = [&](std::int64_t ns) {
+        while (static_cast<std::int64_t>(wall_clock_ns()) < ns) ::usleep(10'000);
+    };
+    {
+        const ActivityLog::Span at_work(activity.get());
+        wait_until(later_by(2));
+        activity->mark();
+        CHECK(!activity->is_foreign(later_by(1)));
+        wait_until(later_by(4));
+    }
+    for (int second = 0; second <= 4; ++second) CHECK(!activity->is_foreign(later_by(second)));
+    wait_until(later_by(7));
+    activity->mark();  // nothing was under way in between
+    CHECK(activity->is_foreign(later_by(5) + kSecondNs / 2));
 }
 
 TEST_CASE("after a power loss all since the last word on the disk counts as the daemon's own, up to the boot") {
