@@ -156,7 +156,7 @@ void Cluster::power_cut(Process& p) {
     check_checkpoint(p, n);
     n.said_durable = Lsn();
     n.checkpoint.reset();
-    n.before_cut = std::exchange(n.applied, std::nullopt);
+    if (n.applied) n.before_cut = std::exchange(n.applied, std::nullopt);  // else it has not gone on since the last one
 }
 
 void Cluster::goes_on(Node& slave, Lsn at) {

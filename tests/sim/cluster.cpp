@@ -16,6 +16,7 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kOfStorage = 0x73746f72616765;  // turns the seed into another one
 constexpr std::uint64_t kOfJournal = 0x6a6f75726e616c;
+constexpr std::uint64_t kOfOutages = 0x6f757461676573;
 constexpr std::uint64_t kHealedForNs = 2000 * kMs;    // after that nobody settles or acknowledges anything more
 constexpr std::uint64_t kPatienceNs = 400'000 * kMs;  // for what is in order to become equal
 
@@ -27,7 +28,8 @@ Cluster::Cluster(World& world, const std::string& dir)
       slow_storage_(Random(world.settings.seed ^ kOfStorage).one_in(4)),
       late_journal_(Random(world.settings.seed ^ kOfJournal).one_in(4)),
       random_(world.random.fork()),
-      spells_(~world.settings.seed) {
+      spells_(~world.settings.seed),
+      outages_(world.settings.seed ^ kOfOutages) {
     const auto slaves = random_.one_in(3) ? 2 : 1;
     for (int id = 0; id <= slaves; ++id) {
         const std::string name = id == 0 ? "master" : host(id);
@@ -85,6 +87,10 @@ void Cluster::look_after() {
         } else if (!p.alive && node.start_at == kNever) {  // it has ended by itself
             world_.scheduler.kill(p.id);
             world_.bury(p);
+            if (world_.settings.power && outages_.one_in(4)) {  // right after what was called a clean stop, perhaps
+                world_.say("the machine of %s loses power", p.name.c_str());
+                power_cut(p);
+            }
             node.start_at = world_.scheduler.now() + random_.between(1, 400) * kMs;
         }
         const bool is_healthy = world_.scheduler.now() >= p.spell.until;

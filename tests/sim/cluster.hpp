@@ -118,7 +118,7 @@ class Cluster {
     bool working_ = true;
     std::uint64_t retain_bytes_;
     std::uint64_t faults_ = 0;
-    Random spells_;  // a stream of their own, so that all else is as it would be without them
+    Random spells_, outages_;  // streams of their own, so that all else is as it would be without them
     std::uint64_t spell_at_ = kNever;
 };
 

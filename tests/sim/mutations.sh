@@ -7,7 +7,7 @@ sim=${1:?"usage: mutations.sh SIM [SEEDS]"}
 seeds=${2:-10000}
 
 declare -A failing=([failed-fsync-taken-for-done]=1) # needs disks that fail
-declare -A begin=([clean-stop-before-syncfs]=11000 [note-forgotten]=500)
+declare -A begin=([note-forgotten]=500)
 status=0
 for mutation in $("$sim" --mutations); do
     disks=--no-disk-trouble
