@@ -14,9 +14,9 @@
 namespace tdfs {
 
 // Invariant: the second in which the daemon changes an object is marked before anybody asks, so its own work is never taken
-// for somebody else's: by no kill of a change that took less than a second (marks are in the page cache before the change), and by no power loss (from
-// `open_since`, which is on the disk, to the boot everything counts as its own). The other way round it may err: what
-// somebody else changes in a second in which the daemon worked too is not told from its own.
+// for somebody else's: by no power loss (from `open_since`, which is on the disk, to the boot everything counts as its own), and by
+// a kill only where it comes in the middle of a change that went beyond the second in which it began. The other way round it
+// may err: what somebody else changes in a second in which the daemon worked too is not told from its own.
 //
 // The change time of an object is what decides. The kernel sets it at every change of content, owner, mode, attributes or
 // name, and nobody can choose it. The marks are one bit a second in a sparse file of 4 MiB, a ring of half a year; what was

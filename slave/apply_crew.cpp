@@ -70,8 +70,8 @@ void ApplyCrew::apply(Applier& applier, const Wave::Group& group) {
         state_.mark_done(item.header.lsn);
         item.done = true;
     }
-    applier
-        .idle();  // nobody else in this wave is about the same files; closing may take long, and is done by each worker
+    // Nobody else in this wave is about these files; closing may take long, and each worker closes its own.
+    applier.idle();
 }
 
 void ApplyCrew::failed(Lsn lsn, const ApplyError& error) {

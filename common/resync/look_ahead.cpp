@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-#include <utility>
+#include <system_error>
 
 #include "common/os/file.hpp"
 
@@ -44,7 +44,10 @@ void LookAhead::took(std::uint64_t ns, std::size_t names) {
         if (next_ > 0) --next_;
     }
     if (active() || ns < kQuickNs + names * kQuickNsOfAName) return;
-    while (threads_.size() < kThreads) threads_.emplace_back([this] { run(); });
+    try {
+        while (threads_.size() < kThreads) threads_.emplace_back([this] { run(); });
+    } catch (const std::system_error&) {  // no more are to be had: the walk does without
+    }
 }
 
 void LookAhead::run() {

@@ -60,15 +60,15 @@ class Estimate {
 
 }  // namespace
 
-Rounds::Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers,
+Rounds::Rounds(const BackingDir& dir, Journal& journal, std::optional<Lsn> since, Epoch epoch, WriterHold& writers,
                const ResyncLimits& limits)
     : dir_(dir),
       journal_(journal),
       epoch_(epoch),
       writers_(writers),
       limits_(limits),
-      from_before_(since < journal.tail()),
-      reader_(journal, since),
+      from_before_(since.has_value()),
+      reader_(journal, since.value_or(journal.tail())),
       began_ns_(monotonic_ns()) {}
 
 Answer<bool> Rounds::follow() {

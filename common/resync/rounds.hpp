@@ -20,7 +20,7 @@ namespace tdfs {
 // Used by one thread; everything referred to outlives it. The destructor releases a hold.
 class Rounds {
   public:
-    Rounds(const BackingDir& dir, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers,
+    Rounds(const BackingDir& dir, Journal& journal, std::optional<Lsn> since, Epoch epoch, WriterHold& writers,
            const ResyncLimits& limits);
 
     // Reads on in the journal, a bounded piece. True: up to its tail. Called now and then during a round too, so that

@@ -44,7 +44,8 @@ Result<Question, DecodeError> decode_question(MessageKind kind, ByteView payload
 
 class ResyncSource::Impl {
   public:
-    Impl(int root, Journal& journal, Lsn since, Epoch epoch, WriterHold& writers, const ResyncLimits& limits)
+    Impl(int root, Journal& journal, std::optional<Lsn> since, Epoch epoch, WriterHold& writers,
+         const ResyncLimits& limits)
         : ahead_(root), answerer_(root, ahead_), rounds_(answerer_.backing(), journal, since, epoch, writers, limits) {}
 
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) {
@@ -126,8 +127,7 @@ class ResyncSource::Impl {
 
 ResyncSource::ResyncSource(int root, Journal& journal, Epoch epoch, WriterHold& writers, ResyncScope scope,
                            ResyncLimits limits)
-    : scope_(std::move(scope)),
-      impl_(std::make_unique<Impl>(root, journal, scope_.since.value_or(journal.tail()), epoch, writers, limits)) {}
+    : scope_(std::move(scope)), impl_(std::make_unique<Impl>(root, journal, scope_.since, epoch, writers, limits)) {}
 ResyncSource::~ResyncSource() = default;
 
 Result<void, DecodeError> ResyncSource::receive(MessageKind kind, ByteView payload) {

@@ -7,8 +7,6 @@
 #include <filesystem>
 
 #include "common/os/file.hpp"
-#include "tests/support/tree_compare.hpp"
-#include "tests/unit/slave/mini_master.hpp"
 #include "tests/unit/slave/spool_fixture.hpp"
 
 using namespace tdfs;
@@ -140,34 +138,4 @@ TEST_CASE("a file is not kept open for writing when nothing comes") {
     bench.receive(write_at("f", "y", 1));
     bench.wait_applied();
     CHECK(get(root + "/f") == "xy");
-}
-
-TEST_CASE("a storm with the replayer stopped and started at random makes the tree the master has") {
-    const auto seed = random_seed();
-    const TempDir dir;
-    const auto want = dir.dir("want"), root = dir.dir("replica"), state = dir.dir("state");
-    MiniMaster master(want, seed);
-    master.storm(2500);
-    master.settle();
-    const auto& records = master.records();
-    std::mt19937_64 random(seed);
-    std::size_t sent = 0;
-    while (sent < records.size()) {
-        ReplayBench bench(root, state);  // as a new process after a clean stop, with what the spool held
-        for (int turn = 0; turn < 5 && sent < records.size(); ++turn) {
-            bench.replayer().start();
-            const auto n = std::min<std::size_t>(records.size() - sent, 1 + random() % 100);
-            bench.receive({records.begin() + static_cast<std::ptrdiff_t>(sent),
-                           records.begin() + static_cast<std::ptrdiff_t>(sent + n)});
-            sent += n;
-            if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
-            bench.replayer().stop();
-        }
-    }
-    ReplayBench bench(root, state);
-    bench.replayer().start();
-    bench.wait_applied();
-    bench.replayer().stop();
-    CHECK(bench.state().point().count == records.size());
-    CHECK(tree_differences(want, root) == "");
 }

@@ -26,6 +26,18 @@ std::vector<Bytes> slice(const std::vector<Bytes>& records, std::size_t from, st
     return {begin, begin + static_cast<std::ptrdiff_t>(std::min(n, records.size() - from))};
 }
 
+// What a storm leaves on a master, its records, and directories for a slave.
+struct Stormed {
+    Stormed(std::uint64_t seed, std::size_t operations) : master(want, seed) {
+        master.storm(operations);
+        master.settle();
+    }
+    const TempDir dir;
+    const std::string want = dir.dir("want"), root = dir.dir("replica"), state = dir.dir("state");
+    MiniMaster master;
+    const std::vector<Bytes>& records = master.records();
+};
+
 // Files f0, f1, ... in one directory, each made and written.
 std::vector<Bytes> files(std::uint64_t n) {
     std::vector<Bytes> records;
@@ -39,18 +51,15 @@ std::vector<Bytes> files(std::uint64_t n) {
 
 }  // namespace
 
-TEST_CASE("a storm applied by several workers, stopped and started with more or fewer, makes the tree the master has") {
+TEST_CASE("a storm applied by one thread or several, stopped and started at random, makes the tree the master has") {
+    const auto most_workers = GENERATE(1u, 5u);
     const auto seed = random_seed();
-    const TempDir dir;
-    const auto want = dir.dir("want"), root = dir.dir("replica"), state = dir.dir("state");
-    MiniMaster master(want, seed);
-    master.storm(2500);
-    master.settle();
-    const auto& records = master.records();
+    const Stormed s(seed, 2500);
+    const auto& records = s.records;
     std::mt19937_64 random(seed);
     std::size_t sent = 0;
     while (sent < records.size()) {
-        ReplayBench bench(root, state, {}, {}, 1 + static_cast<unsigned>(random() % 5));
+        ReplayBench bench(s.root, s.state, {}, {}, 1 + static_cast<unsigned>(random() % most_workers));
         for (int turn = 0; turn < 5 && sent < records.size(); ++turn) {
             const auto some = slice(records, sent, 1 + random() % 200);
             if (random() % 2 == 0) bench.replayer().start();
@@ -61,24 +70,20 @@ TEST_CASE("a storm applied by several workers, stopped and started with more or 
             CHECK_FALSE(bench.state().is_ahead_of(bench.state().point().lsn));
         }
     }
-    ReplayBench bench(root, state, {}, {}, kWorkers);
+    ReplayBench bench(s.root, s.state, {}, {}, most_workers);
     bench.replayer().start();
     bench.wait_applied();
     bench.replayer().stop();
     CHECK(bench.state().point().count == records.size());
-    CHECK(tree_differences(want, root) == "");
+    CHECK(tree_differences(s.want, s.root) == "");
 }
 
 TEST_CASE("a storm applied by several workers that are killed at any step makes the tree the master has") {
     const auto seed = random_seed();
-    const TempDir dir;
-    const auto want = dir.dir("want"), root = dir.dir("replica"), state = dir.dir("state");
-    MiniMaster master(want, seed);
-    master.storm(800);
-    master.settle();
-    const auto& records = master.records();
+    const Stormed s(seed, 800);
+    const auto& records = s.records;
     {
-        ReplayBench bench(root, state);
+        ReplayBench bench(s.root, s.state);
         for (std::size_t at = 0; at < records.size(); at += 100) bench.receive(slice(records, at, 100));
     }
     std::mt19937_64 random(seed);
@@ -93,7 +98,7 @@ TEST_CASE("a storm applied by several workers that are killed at any step makes 
             options.at_step = [&left](ApplyStep) {
                 if (--left == 0) ::kill(::getpid(), SIGKILL);
             };
-            ReplayBench bench(root, state, options, {}, workers);
+            ReplayBench bench(s.root, s.state, options, {}, workers);
             bench.replayer().start();
             bench.wait_applied();
             bench.replayer().stop();
@@ -104,10 +109,10 @@ TEST_CASE("a storm applied by several workers that are killed at any step makes 
         killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         REQUIRE((killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0)));
     }
-    ReplayBench bench(root, state);
+    ReplayBench bench(s.root, s.state);
     CHECK(bench.state().point().lsn == bench.spool().tail());
     CHECK(bench.state().point().count == records.size());
-    CHECK(tree_differences(want, root) == "");
+    CHECK(tree_differences(s.want, s.root) == "");
 }
 
 TEST_CASE("records of different files are under way at the same time") {
