@@ -183,7 +183,8 @@ std::string render(const MasterStatus& s) {
     add_fact(out, "position", printable(s.position));
     add_fact(out, "journal",
              human_bytes(s.journal_bytes) + ", lsn " + std::to_string(s.oldest) + " to " + std::to_string(s.tail) +
-                 ", durable to " + std::to_string(s.durable) + (s.compression != 0 ? ", compressed" : ""));
+                 (s.durable < s.oldest ? ", not synced" : ", durable to " + std::to_string(s.durable)) +
+                 (s.compression != 0 ? ", compressed" : ""));
     add_fact(out, "disk", disk_text(s));
     add_fact(out, "sync", sync_text(s.sync));
     if (s.unsettled != 0) add_fact(out, "unsettled", plural(s.unsettled, "object"));

@@ -121,6 +121,14 @@ TEST_CASE("the status of a slave is one fact a line") {
 )");
 }
 
+TEST_CASE("a journal of which nothing has been synced says so instead of naming what is gone") {
+    MasterStatus s = master_sample();
+    s.durable = s.oldest;
+    CHECK_THAT(render(s), ContainsSubstring("durable to " + std::to_string(s.oldest)));
+    s.oldest = s.durable + 1;
+    CHECK_THAT(render(s), ContainsSubstring(", not synced") && !ContainsSubstring("durable to"));
+}
+
 TEST_CASE("a slave with several workers says that its files may be ahead of its position") {
     SlaveStatus s;
     CHECK_THAT(render(s), !ContainsSubstring("workers"));
