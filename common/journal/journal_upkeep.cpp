@@ -69,8 +69,13 @@ SysResult<void> Journal::drop_before(Lsn upto) {
         }
         oldest_ = segments_.front()->first().bytes();
     }
-    for (const auto& segment : dropped) {
-        if (auto gone = unlink_segment(dir_.get(), segment->first()); !gone) return gone;
+    for (auto next = dropped.begin(); next != dropped.end(); ++next) {
+        auto gone = unlink_segment(dir_.get(), (*next)->first());
+        if (gone) continue;
+        const std::lock_guard lock(mutex_);  // what is still there is still the journal's: for the next call, or to begin anew
+        segments_.insert(segments_.begin(), next, dropped.end());
+        oldest_ = segments_.front()->first().bytes();
+        return gone;
     }
     // Their space comes back with the last descriptor, and whoever needed it tries again next: a sync and the keeper let go of them.
     std::unique_lock lock(mutex_);

@@ -108,6 +108,31 @@ TEST_CASE("dropping removes whole segments before a place and nothing else") {
     CHECK(texts(*open_journal(dir.fd())) == left);
 }
 
+TEST_CASE("a segment that could not be dropped is dropped by the next call, or when the journal begins anew") {
+    const bool anew = GENERATE(false, true);
+    const TempDir dir;
+    const auto journal = open_journal(dir.fd());
+    fill(*journal, 4);
+    const auto files = segments(dir);
+    REQUIRE(files.size() > 3);
+    // The second cannot be unlinked for the moment.
+    const auto aside = dir.path() / "aside";
+    std::filesystem::rename(files[1], aside);
+    std::filesystem::create_directory(files[1]);
+    CHECK(journal->drop_before(journal->tail()).error() == Errno(EISDIR));
+    CHECK_FALSE(std::filesystem::exists(files[0]));
+    CHECK(journal->oldest() == *parse_segment_name(files[1].filename().string()));
+    CHECK(journal->view(journal->oldest()));
+    std::filesystem::remove(files[1]);
+    std::filesystem::rename(aside, files[1]);
+    if (anew) {
+        REQUIRE(journal->reset(Lsn(17)));
+    } else {
+        REQUIRE(journal->drop_before(journal->tail()));
+    }
+    CHECK(segments(dir).size() == 1);
+}
+
 TEST_CASE("who has a view goes on reading a segment that is dropped") {
     const TempDir dir;
     const auto journal = open_journal(dir.fd());
