@@ -26,8 +26,8 @@ void about_to_wait() {
     if (Crew::Member* const m = Crew::t_current; m != nullptr) m->crew.wait(*m);
 }
 
-Crew::Crew(Limits limits, MakeHand make_hand, std::function<void()> ended)
-    : limits_(limits), make_hand_(std::move(make_hand)), ended_(std::move(ended)) {}
+Crew::Crew(Limits limits, MakeHand make_hand, std::function<void()> ended, Looked looked)
+    : limits_(limits), make_hand_(std::move(make_hand)), ended_(std::move(ended)), looked_(std::move(looked)) {}
 
 Crew::~Crew() { stop(); }
 
@@ -150,8 +150,10 @@ void Crew::watch() {
 // Whether anything has moved since the last one.
 bool Crew::look() {
     bool moved = false;
+    std::uint64_t requests = 0;
     for (const auto& m : members_) {
         const std::uint64_t word = m->word;
+        requests += number(word) - number(m->seen);
         if (word == m->seen) {
             moved = step_aside(*m, word) || moved;
         } else {
@@ -160,6 +162,7 @@ bool Crew::look() {
         }
     }
     const unsigned hot = hot_;
+    if (looked_) looked_(requests);
     // Where all wait, there may be more that will: twice as many as the last time, so that a long queue of them is soon taken.
     growth_ = hot == 0 ? std::max(limits_.hot, 2 * growth_) : 0;
     if (hot < limits_.hot) fill_up(std::max(limits_.hot, growth_));

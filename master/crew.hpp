@@ -48,9 +48,11 @@ class Crew {
         std::chrono::milliseconds look{4};
     };
     using MakeHand = std::function<std::unique_ptr<Hand>()>;
+    using Looked = std::function<void(std::uint64_t)>;
 
-    // `ended`: called by the first member that takes kEnd.
-    Crew(Limits limits, MakeHand make_hand, std::function<void()> ended);
+    // `ended`: called by the first member that takes kEnd. `looked`: called by the watcher each time it has looked, with the number of
+    // requests that were taken since the last time; it is told of several times without any before the watcher sleeps.
+    Crew(Limits limits, MakeHand make_hand, std::function<void()> ended, Looked looked = {});
     ~Crew();  // stop()
     Crew(const Crew&) = delete;
     Crew& operator=(const Crew&) = delete;
@@ -75,6 +77,7 @@ class Crew {
     };
 
     static Stage stage(std::uint64_t word) { return static_cast<Stage>(word & 7); }
+    static std::uint64_t number(std::uint64_t word) { return word >> 3; }
     static std::uint64_t with(std::uint64_t word, Stage s) { return (word & ~7ull) | static_cast<std::uint64_t>(s); }
 
     void run(Member& m);
@@ -95,6 +98,7 @@ class Crew {
     const Limits limits_;
     const MakeHand make_hand_;
     const std::function<void()> ended_;
+    const Looked looked_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> end_seen_{false};
     std::atomic<unsigned> hot_{0};      // members that take or serve

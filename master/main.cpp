@@ -175,7 +175,7 @@ int run(const MasterOptions& options) {
     gate.start([&] { return publisher.confirmed_by(options.sync.slaves, options.sync.level); });
     publisher.start();
     scrub.start();
-    mount.start();
+    mount.start(options.stay_awake.value_or(StayAwake::worth_it()));
     Result<void, std::string> pushing;
     if (options.writeback_ms != 0) pushing = write_out.start(volume.mountpoint());
     if (!pushing) spdlog::error("writeback error=\"{}\"", pushing.error());

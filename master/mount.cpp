@@ -87,7 +87,7 @@ Result<void, std::string> FuseMount::mount(const std::string& mountpoint, const 
     return {};
 }
 
-void FuseMount::start() {
+void FuseMount::start(bool stay_awake) {
     const auto say_ended = [this] {
         const std::uint64_t one = 1;
         if (::write(ended_.get(), &one, sizeof one) < 0) spdlog::error("mount error=\"{}\"", std::strerror(errno));
@@ -103,8 +103,14 @@ void FuseMount::start() {
     Crew::Limits limits;
     limits.hot = hot_threads();
     const auto kind = own_channels_ ? FuseChannel::Kind::kOwn : FuseChannel::Kind::kShared;
+    Crew::Looked looked;
+    features_.stay_awake = stay_awake;
+    if (stay_awake) {
+        stay_awake_.emplace();
+        looked = [this](std::uint64_t requests) { stay_awake_->saw(requests); };
+    }
     crew_ = std::make_unique<Crew>(
-        limits, [this, kind] { return std::make_unique<FuseChannel>(session_, kind); }, say_ended);
+        limits, [this, kind] { return std::make_unique<FuseChannel>(session_, kind); }, say_ended, std::move(looked));
     crew_->start();
 }
 
@@ -115,6 +121,7 @@ void FuseMount::stop() {
         mounted_ = false;
     }
     crew_.reset();
+    stay_awake_.reset();
     fuse_session_destroy(session_);
     session_ = nullptr;
 }

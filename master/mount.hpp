@@ -4,12 +4,14 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/os/fd.hpp"
 #include "master/crew.hpp"
 #include "master/file_system.hpp"
 #include "master/fuse_handles.hpp"
+#include "master/stay_awake.hpp"
 #include "master/sync_gate.hpp"
 #include "proto/result.hpp"
 
@@ -24,6 +26,7 @@ struct FuseFeatures {
     std::atomic<bool> acl = false;
     // The kernel opens directories by itself and names them in each request; else each has an OpenDirectory.
     std::atomic<bool> opens_directories = false;
+    std::atomic<bool> stay_awake = false;  // idle cores are kept from halting while requests come fast
     // --writeback: wished for until the session begins, then whether the kernel does it.
     std::atomic<bool> writeback = false;
     std::atomic<std::uint32_t> max_write = 0;
@@ -40,7 +43,8 @@ class FuseMount {
 
     // Mounts over `mountpoint` (an absolute path). The error text is one line for people.
     Result<void, std::string> mount(const std::string& mountpoint, const std::string& source, bool debug);
-    void start();  // serves requests in threads of its own; afterwards the mount answers
+    // `stay_awake`: whether idle cores are kept from halting while requests come fast.
+    void start(bool stay_awake);  // serves requests in threads of its own; afterwards the mount answers
     // Unmounts; files that are still open get errors from then on. Returns when no request is being served.
     void stop();
     [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
@@ -67,6 +71,7 @@ class FuseMount {
     bool own_channels_ = false;  // a thread may have one
     std::string mountpoint_;
     OwnFd ended_;
+    std::optional<StayAwake> stay_awake_;
     std::unique_ptr<Crew> crew_;
 };
 

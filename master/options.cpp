@@ -75,6 +75,8 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
          cxxopts::value<std::string>()->default_value("10:degrade"), "SECONDS[:degrade|block]")
         ("writeback", "let the kernel keep what is written for at most about so many milliseconds (200): faster, and in order "
          "at close and fsync only", cxxopts::value<std::string>()->implicit_value("200"), "MS")
+        ("stay-awake", "whether idle cores are kept from halting while requests come fast: on, off, or auto (on a virtual "
+         "machine of at most 8 cores)", cxxopts::value<std::string>()->default_value("auto"), "on|off|auto")
         ("retain-bytes", "how much history is kept for slaves that are away; one that falls further behind is resynced",
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
         ("retain-age", "history that is older than this goes, whoever has not read it (default: no such limit)",
@@ -137,6 +139,11 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
             const auto ms = parse_writeback(parsed["writeback"].as<std::string>());
             if (!ms) return usage(ms.error());
             o.writeback_ms = *ms;
+        }
+        if (const auto& text = parsed["stay-awake"].as<std::string>(); text == "on" || text == "off") {
+            o.stay_awake = text == "on";
+        } else if (text != "auto") {
+            return usage("--stay-awake takes on, off or auto, not " + text);
         }
         const int z = parsed["compress"].as<int>();
         if (z != 0 && z != 1) return usage("-z takes 0 or 1, not " + std::to_string(z));

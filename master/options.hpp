@@ -33,7 +33,8 @@ struct MasterOptions {
     // So much history may be on no disk, where nobody asks for it. Twice what is kept for short absences where segments are of the
     // ordinary size: while slaves keep up, history goes before it is written.
     std::uint64_t unsynced_segments = 8;
-    std::uint64_t scrub_rate = 0;  // bytes a second; 0: off
+    std::optional<bool> stay_awake;  // not given: see StayAwake::worth_it()
+    std::uint64_t scrub_rate = 0;    // bytes a second; 0: off
     bool scrub_repair = false;
 };
 

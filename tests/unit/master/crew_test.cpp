@@ -96,11 +96,17 @@ class Gate {
 struct Staffed {
     Desk desk;
     Gate gate;
+    std::atomic<std::uint64_t> seen{0};           // requests that the watcher told of
+    std::atomic<std::uint64_t> looks_without{0};  // in a row
     Crew crew;
 
     explicit Staffed(unsigned most = 64, std::chrono::milliseconds look = 1ms)
         : crew(
-              {2, most, look}, [this] { return std::make_unique<Desk::DeskHand>(desk); }, [this] { ++desk.ends; }) {
+              {2, most, look}, [this] { return std::make_unique<Desk::DeskHand>(desk); }, [this] { ++desk.ends; },
+              [this](std::uint64_t requests) {
+                  seen += requests;
+                  looks_without = requests == 0 ? looks_without + 1 : 0;
+              }) {
         crew.start();
     }
     ~Staffed() {
@@ -143,6 +149,15 @@ TEST_CASE("a crew that had nothing to do for long still notices requests that wa
     for (int i = 0; i < 3; ++i) s.desk.ask([&] { s.gate.pass(); });
     CHECK(s.is_served());
     CHECK(s.gate.left == 0);
+}
+
+TEST_CASE("the watcher tells how many requests there were, and of some looks without any before it sleeps") {
+    Staffed s;
+    for (std::uint64_t round = 1; round <= 3; ++round) {
+        for (int i = 0; i < 100; ++i) CHECK(s.is_served());
+        await([&] { return s.seen == 100 * round && s.looks_without >= 10; });
+        std::this_thread::sleep_for(100ms);  // so that the watcher sleeps; where it does not yet, this proves less
+    }
 }
 
 TEST_CASE("threads that took the place of others are not hot for longer than that") {

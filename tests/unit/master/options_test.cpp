@@ -52,6 +52,18 @@ TEST_CASE("--writeback takes an interval, or has one of its own") {
     CHECK(interval({"-m", "/d", "--writeback=50", "/mnt"}) == 50);
 }
 
+TEST_CASE("--stay-awake is decided by the machine unless it is said") {
+    const auto said = [](std::vector<std::string> words) {
+        const auto parsed = parse(std::move(words));
+        REQUIRE(std::holds_alternative<MasterOptions>(parsed));
+        return std::get<MasterOptions>(parsed).stay_awake;
+    };
+    CHECK(said({"-m", "/d", "/mnt"}) == std::nullopt);
+    CHECK(said({"-m", "/d", "--stay-awake", "auto", "/mnt"}) == std::nullopt);
+    CHECK(said({"-m", "/d", "--stay-awake", "on", "/mnt"}) == true);
+    CHECK(said({"-m", "/d", "--stay-awake", "off", "/mnt"}) == false);
+}
+
 TEST_CASE("each mistake on the command line gets one line that names it") {
     using Catch::Matchers::ContainsSubstring;
     CHECK_THAT(advice({}), ContainsSubstring("-m DIR"));
@@ -67,6 +79,7 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1:now", "/m"}), ContainsSubstring("now"));
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync-timeout", "3", "/m"}), ContainsSubstring("--sync K"));
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--sync-timeout", "x", "/m"}), ContainsSubstring("x"));
+    CHECK_THAT(advice({"-m", "/d", "--stay-awake", "yes", "/m"}), ContainsSubstring("yes"));
     CHECK_THAT(advice({"-m", "/d", "--retain-age", "0", "/m"}), ContainsSubstring("--retain-age"));
     CHECK_THAT(advice({"-m", "/d", "--reserve", "much", "/m"}), ContainsSubstring("much"));
     CHECK_THAT(advice({"-m", "/d", "--writeback=9", "/m"}), ContainsSubstring("--writeback"));
