@@ -16,6 +16,8 @@ constexpr std::uint32_t kMaxMovedRounds = 4;
 constexpr std::size_t kMaxKnown = 1'000'000;
 constexpr std::uint64_t kStuckNs = 10'000'000'000;  // a replay that stands still for so long is waited for no more
 constexpr double kBurstSeconds = 0.25;
+// An object that is not there, or another, has no differences besides: all of it is made.
+constexpr std::uint32_t kOfTheWhole = difference::kMissing | difference::kExtra | difference::kType;
 
 }  // namespace
 
@@ -58,13 +60,18 @@ void Inspector::found(Finding f) {
     if (f.kinds == difference::kUnreadable) {
         ++counts_.unreadable;
     } else if (known_.size() < kMaxKnown) {
-        const auto [path, fresh] = known_.try_emplace(std::hash<std::string>()(f.path), f.healed);
+        const auto [path, fresh] = known_.try_emplace(std::hash<std::string>()(f.path), Known{f.healed, 0});
+        Known& known = path->second;
         if (fresh) ++counts_.differences;
         if (fresh && f.healed) ++counts_.healed;
-        if (!fresh && path->second && !f.healed) {
-            path->second = false;
+        if (known.healed && !f.healed) {
+            known.healed = false;
             --counts_.healed;
+        } else if (known.healed == f.healed && f.detail.empty()) {  // only what is new is told
+            f.kinds &= ~known.kinds;
+            if ((known.kinds & kOfTheWhole) != 0 || f.kinds == 0) return;
         }
+        known.kinds |= f.kinds;
     } else {
         ++counts_.differences;
         counts_.healed += f.healed ? 1 : 0;

@@ -95,9 +95,13 @@ class Inspector {
     std::size_t look_items_;                // of one look
     std::vector<Finding> findings_;
     InspectCounts counts_;
-    std::unordered_map<std::size_t, bool> known_;  // hashes of paths that differ; whether all of it is healed
-    std::string last_parent_ = "/";                // no path: a directory that was looked at again after a name in it
-    std::uint32_t rounds_ = 0;                     // over what was moved
+    struct Known {
+        bool healed;          // all of it
+        std::uint32_t kinds;  // told
+    };
+    std::unordered_map<std::size_t, Known> known_;  // by hashes of paths that differ
+    std::string last_parent_ = "/";                 // no path: a directory that was looked at again after a name in it
+    std::uint32_t rounds_ = 0;                      // over what was moved
     bool links_walked_ = false;
     bool whole_ = false;
     bool done_ = false;

@@ -47,6 +47,7 @@ class RestingGate : public ReplayGate {
 
 struct Seen : InspectListener {
     void found(std::vector<Finding> findings) override {
+        for (auto& f : findings) again += (all[f.path] & f.kinds) != 0 ? 1 : 0;
         for (auto& f : findings) all[f.path] |= f.kinds;
         for (auto& f : findings) healed += f.healed ? 1 : 0;
         for (auto& f : findings) details += f.detail;
@@ -57,6 +58,7 @@ struct Seen : InspectListener {
 
     std::map<std::string, std::uint32_t> all;
     int healed = 0;
+    int again = 0;  // what was told of a path before
     std::string details;
     std::optional<InspectDone> end;
 };
@@ -218,8 +220,26 @@ TEST_CASE("a repair makes a mess equal") {
     CHECK(seen->end->counts.healed == seen->all.size());
     CHECK(seen->all.at("a") == difference::kType);
     CHECK(seen->all.at("extra") == difference::kExtra);
+    CHECK(seen->again == 0);
     CHECK(differences(bench.master, bench.replica).empty());
     CHECK(bench.inspect(full())->all.empty());
+}
+
+TEST_CASE("how an object differs is told once, also where it is looked at several times") {
+    Bench bench;
+    for (const auto* name : {"overwritten", "longer", "gone"}) write_file(bench.master.path(name), "as it should be");
+    fs::create_hard_link(bench.master.path("overwritten"), bench.master.path("link"));
+    bench.copy();
+    write_file(bench.path("overwritten"), "AS IT SHOULD BE");
+    write_file(bench.path("longer"), "as it should not be");
+    fs::remove(bench.replica.path() / "gone");
+    const bool heal = GENERATE(false, true);
+    const auto seen = bench.inspect(heal ? repair() : full());
+    CHECK(seen->again == 0);
+    CHECK((seen->all.at("overwritten") | seen->all.at("link")) == (difference::kContent | difference::kMtime));
+    CHECK((seen->all.at("longer") & difference::kSize) != 0);
+    CHECK(seen->all.at("gone") == difference::kMissing);
+    CHECK(seen->end->counts.differences == seen->all.size());
 }
 
 TEST_CASE("what was repaired is durable before a repair says that it is done") {
