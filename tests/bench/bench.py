@@ -6,8 +6,11 @@ Medians and ratios to the bare directory count; absolute figures are this machin
 """
 
 import argparse
+import contextlib
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +18,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import jobs
+import peers
 import report
 import systems
 
@@ -22,19 +26,59 @@ import systems
 NEVER = float("inf")
 
 
-def measure(system, job):
-    """One row: seconds of the writer, seconds until the replicas are identical (inf: never), bytes on the wire, CPU, memory."""
-    job.prepare(system.path)
-    if not system.wait_identical():
-        return {"writer": NEVER, "identical": NEVER}
-    wire, cpu = system.wire_bytes(), {n: c for n, (c, _) in system.figures().items()}
+class TooLong(Exception):
+    pass
+
+
+def within(limit, work):
+    """What work() returns. It runs in a process of its own, which is killed with all that it started when it takes longer."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+
+    def run():
+        os.setsid()
+        try:
+            sender.send((work(), None))
+        except Exception as error:  # for the one who asked for it
+            sender.send((None, f"{type(error).__name__}: {error}"))
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(limit):
+            raise TooLong
+        result, error = receiver.recv()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join(10)
+    if error:
+        raise RuntimeError(error)
+    return result
+
+
+def timed(job, directory):
+    """When it began, and how many seconds it took: by the job's own account where it keeps one."""
     begin = time.monotonic()
-    seconds = job.run(system.path)
-    if not isinstance(seconds, float):
-        seconds = time.monotonic() - begin
+    seconds = job.run(directory)
+    return begin, seconds if isinstance(seconds, float) else time.monotonic() - begin
+
+
+def measure(system, job, limit):
+    """One row: seconds of the writer, seconds until the replicas are identical (inf: not within the limit), bytes on the wire, CPU,
+    memory."""
+    never = {"writer": NEVER} | ({"identical": NEVER} if job.changes and system.replicas else {})
+    try:
+        within(limit, lambda: job.prepare(system.path))
+        if not system.wait_identical(limit):
+            return never
+        wire, cpu = system.wire_bytes(), {n: c for n, (c, _) in system.figures().items()}
+        begin, seconds = within(limit, lambda: timed(job, system.path))
+    except TooLong:
+        return never
     row = {"writer": seconds}
     if job.changes and system.replicas:
-        identical = system.wait_identical()
+        identical = system.wait_identical(limit)
         row["identical"] = time.monotonic() - begin if identical else NEVER
         if wire is not None:
             row["wire"] = system.wire_bytes() - wire
@@ -57,6 +101,7 @@ def main():
     parser.add_argument("--bin", default=os.path.join(here, "../../build/release/bin"), help="where the programs are")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="factor for all sizes")
+    parser.add_argument("--limit", type=float, default=300, help="seconds for a job's preparation, for its writer, and then for its replicas")
     parser.add_argument("--systems", help="names with ; between (see --list)")
     parser.add_argument("--jobs", help="beginnings of names with ; between (see --list)")
     parser.add_argument("--dir", default="/var/tmp", help="where the directories are made")
@@ -66,7 +111,8 @@ def main():
     binaries = os.path.abspath(options.bin)
     load = os.path.join(binaries, "tests/load")
 
-    available = systems.available(binaries)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped then, too
+    available = systems.available(binaries) | peers.available()
     work = tempfile.mkdtemp(prefix="tdfs-bench-", dir=options.dir)
     # ext4 looks through all inodes of a block group that were freed in the last minutes before it makes a file there, ten times as
     # long as making it takes: what one job has deleted would be in the figures of all that follow. So each gets a group of its own.
@@ -90,19 +136,21 @@ def main():
                 parser.error("no job begins like that (see --list)")
         jobs.prepare_tools(tools, options.scale)
 
-        table = report.Table()
+        table = report.Table(options.limit)
         for number in range(options.rounds):
             for job in all_jobs:
                 for name in wanted:
                     print(f"round {number + 1}/{options.rounds}: {job.name}: {name}".ljust(78), end="\r", file=sys.stderr, flush=True)
                     system = available[name](tempfile.mkdtemp(prefix="run-", dir=work))
                     try:
-                        table.add(job.name, name, measure(system, job))
+                        system.start()
+                        table.add(job.name, name, measure(system, job, options.limit))
                     finally:
                         system.stop()
             for name in wanted:
                 system = available[name](tempfile.mkdtemp(prefix="run-", dir=work))
                 try:
+                    system.start()
                     if delay := measure_delay(load, system, max(100, int(2000 * options.scale))):
                         table.add("delay", name, {"median us": delay[0], "p99 us": delay[1]})
                 finally:

@@ -1,5 +1,6 @@
 """The figures of all rounds: as a table for people, as TSV, and as a picture."""
 
+from math import isinf
 from statistics import median
 from xml.sax.saxutils import escape
 
@@ -12,7 +13,8 @@ def human(n):
 
 
 class Table:
-    def __init__(self):
+    def __init__(self, limit):
+        self.limit = limit
         self.rows = {}  # job -> system -> figure -> values of the rounds
 
     def add(self, job, system, row):
@@ -23,6 +25,11 @@ class Table:
         values = self.rows.get(job, {}).get(system, {}).get(figure)
         return median(values) if values else None
 
+    def seconds(self, value):
+        if value is None:
+            return "-"
+        return f"not within {self.limit:g} s" if isinf(value) else f"{value:.3f}"
+
     def text(self):
         heads = ("job", "system", "writer s", "x bare", "identical s", "x bare", "wire", "CPU s of the daemons", "peak MiB")
         lines = [heads]
@@ -32,11 +39,11 @@ class Table:
                 if job == "delay":
                     continue
                 get = lambda figure: self.middle(job, system, figure)
-                times = lambda v: f"{v / bare:.2f}" if v and bare else "-"
+                times = lambda v: f"{v / bare:.2f}" if v and bare and not isinf(v) else "-"
                 names = [f[4:] for f in self.rows[job][system] if f.startswith("cpu ")]
                 lines.append((
-                    job, system, f"{get('writer'):.3f}", times(get("writer")),
-                    f"{get('identical'):.3f}" if get("identical") else "-", times(get("identical")),
+                    job, system, self.seconds(get("writer")), times(get("writer")),
+                    self.seconds(get("identical")), times(get("identical")),
                     human(get("wire")) if get("wire") is not None else "-",
                     " ".join(f"{n} {get('cpu ' + n):.2f}" for n in names) or "-",
                     " ".join(f"{get('peak ' + n):.0f}" for n in names) or "-",
@@ -57,7 +64,8 @@ class Table:
                         f.write(f"{job}\t{system}\t{figure}\t{median(v):.6g}\t{min(v):.6g}\t{max(v):.6g}\t{len(v)}\n")
 
     def write_svg(self, path):
-        """Bars: how many times as long as on the bare directory the writer took (dark), and all replicas (light)."""
+        """Bars: how many times as long as on the bare directory the writer took (dark), and all replicas (light); inf: not within
+        the limit."""
         bars = []
         for job in self.rows:
             bare = self.middle(job, "bare", "writer")

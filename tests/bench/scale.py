@@ -41,6 +41,7 @@ def make_system(options, slaves, *arguments):
     work = tempfile.mkdtemp(prefix="tdfs-scale-", dir=options.dir)
     system = systems.Tdfs(work, options.bin, slaves, arguments)
     system.name = f"tdfs, {slaves} slaves"
+    system.start()
     return system
 
 

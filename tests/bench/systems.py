@@ -1,5 +1,6 @@
-"""What is measured: the bare directory, tdfs in its forms, and other programs for the same job where they are installed."""
+"""What is measured: the bare directory and tdfs in its forms (see peers.py for other programs)."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -55,11 +56,23 @@ def peak_mib(pid):
 
 
 def same_trees(a, b):
-    return subprocess.run(["diff", "-rq", "--no-dereference", "--exclude=.tdfs", a, b], capture_output=True).returncode == 0
+    command = ["diff", "-rq", "--no-dereference", "--exclude=.tdfs", "--exclude=.glusterfs", a, b]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def unmount(path):
+    """Whether there was something to unmount; also when nobody serves it any more, or somebody still uses it."""
+    with open("/proc/self/mounts") as mounts:
+        if not any(line.split()[1] == path for line in mounts):
+            return False
+    if subprocess.run(["umount", path], stderr=subprocess.DEVNULL).returncode != 0:
+        subprocess.run(["umount", "-l", path], check=True)
+    return True
 
 
 class System:
-    """A directory that jobs write to (path) and directories that shall become equal to it (replicas)."""
+    """Jobs write to a directory (path); replicas shall become equal to what is stored of it (source). Nothing runs before
+    start(); stop() may follow it however far it came."""
 
     name = "bare"
 
@@ -69,6 +82,9 @@ class System:
         self.replicas = []
         self.daemons = {}  # name -> Popen
         os.makedirs(self.path)
+
+    def start(self):
+        pass
 
     def wait_identical(self, timeout=60):
         """Returns when all replicas are identical; False when that takes too long."""
@@ -87,14 +103,33 @@ class System:
 
     def stop(self):
         for p in self.daemons.values():
-            os.killpg(p.pid, signal.SIGTERM)
+            self.end(p, signal.SIGTERM)
         for p in self.daemons.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 p.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(p.pid, signal.SIGKILL)
-                p.wait()
+            self.end(p, signal.SIGKILL)  # also those it has started and left
+            p.wait()
         shutil.rmtree(self.work)
+
+    @staticmethod
+    def end(daemon, how):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(daemon.pid, how)
+
+    def until(self, condition, what):
+        end = time.monotonic() + 60
+        while not condition():
+            ended = [n for n, p in self.daemons.items() if p.poll() is not None]
+            if ended or time.monotonic() > end:
+                raise RuntimeError(f"{self.name}: {what} did not come\n{self.last_words(ended or self.daemons)}")
+            time.sleep(0.02)
+
+    def last_words(self, names):
+        text = ""
+        for name in names:
+            with open(os.path.join(self.work, name + ".log"), errors="replace") as log:
+                text += f"{name}: " + "".join(log.readlines()[-5:])
+        return text
 
     def replica(self):
         path = os.path.join(self.work, f"replica{len(self.replicas)}")
@@ -110,26 +145,22 @@ class System:
 class Tdfs(System):
     def __init__(self, work, binaries, slaves, options):
         super().__init__(work)
+        self.binaries, self.slaves, self.options = binaries, slaves, options
         self.tdfsctl = [os.path.join(binaries, "tdfsctl"), "-m", self.source]
-        command = [os.path.join(binaries, "tdfs"), "-f", "-m", self.source, *options]
-        for _ in range(slaves):
+
+    def start(self):
+        command = [os.path.join(self.binaries, "tdfs"), "-f", "-m", self.source, *self.options]
+        for _ in range(self.slaves):
             port = free_port()
             directory = self.replica()
-            slave = [os.path.join(binaries, "tdfs_slave"), "-f", "-m", directory, "-l", f"127.0.0.1:{port}"]
+            slave = [os.path.join(self.binaries, "tdfs_slave"), "-f", "-m", directory, "-l", f"127.0.0.1:{port}"]
             self.daemon(f"slave{len(self.replicas) - 1}", slave)
             command += ["-c", f"127.0.0.1:{port}"]
-        self.path = os.path.join(work, "mount")
+        self.path = os.path.join(self.work, "mount")
         os.mkdir(self.path)
         self.daemon("master", [*command, self.path])
         self.until(lambda: os.path.ismount(self.path), "the mount")
         self.until(lambda: all(s["state"] == "streaming" for s in self.status()["slaves"]), "the slaves")
-
-    def until(self, condition, what):
-        end = time.monotonic() + 60
-        while not condition():
-            if time.monotonic() > end or self.daemons["master"].poll() is not None:
-                raise RuntimeError(f"{self.name}: {what} did not come; see the logs in {self.work}")
-            time.sleep(0.02)
 
     def status(self):
         got = subprocess.run([*self.tdfsctl, "status", "--json"], capture_output=True, text=True)
@@ -145,28 +176,11 @@ class Tdfs(System):
 
     def stop(self):
         wrong = [r for r in self.replicas if not same_trees(self.source, r)]
-        subprocess.run(["umount", self.path], check=True)
-        self.daemons.pop("master").wait(60)
+        if unmount(self.path):
+            self.daemons.pop("master").wait(60)
         super().stop()
         if wrong:
             raise RuntimeError(f"{self.name}: not identical: {wrong}")
-
-
-class RsyncLoop(System):
-    name = "rsync loop"
-
-    def __init__(self, work):
-        super().__init__(work)
-        loop = 'while :; do rsync -aHAX --delete "$1/" "$2/" || sleep 0.1; done'
-        self.daemon("rsync", ["sh", "-c", loop, "sh", self.source, self.replica()])
-
-
-class Lsyncd(System):
-    name = "lsyncd"
-
-    def __init__(self, work):
-        super().__init__(work)
-        self.daemon("lsyncd", ["lsyncd", "-nodaemon", "-delay", "1", "-rsync", self.source, self.replica()])
 
 
 def available(binaries):
@@ -180,7 +194,7 @@ def available(binaries):
 
         return make
 
-    systems = {
+    return {
         "bare": System,
         "tdfs, no slave": tdfs("tdfs, no slave", 0),
         "tdfs": tdfs("tdfs", 1),
@@ -188,7 +202,3 @@ def available(binaries):
         "tdfs -z 1": tdfs("tdfs -z 1", 1, "-z", "1"),
         "tdfs --writeback": tdfs("tdfs --writeback", 1, "--writeback"),
     }
-    for program, system in (("rsync", RsyncLoop), ("lsyncd", Lsyncd)):
-        if shutil.which(program):
-            systems[system.name] = system
-    return systems
