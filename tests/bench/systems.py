@@ -201,4 +201,5 @@ def available(binaries):
         "tdfs, 2 slaves": tdfs("tdfs, 2 slaves", 2),
         "tdfs -z 1": tdfs("tdfs -z 1", 1, "-z", "1"),
         "tdfs --writeback": tdfs("tdfs --writeback", 1, "--writeback"),
+        "tdfs --stay-awake off": tdfs("tdfs --stay-awake off", 1, "--stay-awake", "off"),
     }
