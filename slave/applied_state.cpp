@@ -44,6 +44,7 @@ std::uint64_t note_checksum(std::uint64_t lsn_plus_one, const StartedNote& note)
 
 constexpr std::uint64_t kValid = 0x6b6e6f776e2e2e2e;  // many bits, so that none alone turns it into kInvalid
 constexpr std::uint64_t kInvalid = 0;
+constexpr std::uint64_t kDistrusted = 0x6e6f742e6f6e2e2e;
 
 }  // namespace
 
@@ -189,7 +190,7 @@ bool AppliedState::has_intact_checkpoint() const {
 bool AppliedState::is_intact() const {
     if (!has_intact_checkpoint()) return false;
     const auto valid = map_->valid.load();
-    if (valid != kValid && valid != kInvalid) return false;
+    if (valid != kValid && valid != kInvalid && valid != kDistrusted) return false;
     if (valid == kValid && map_->applied.generation.load() == 0) return false;
     if (!is_whole_note(map_->note)) return false;
     for (const auto& note : map_->worker_notes) {
@@ -203,6 +204,12 @@ bool AppliedState::is_intact() const {
 }
 
 bool AppliedState::valid() const { return own_->valid.load(std::memory_order_acquire) == kValid; }
+
+bool AppliedState::distrusted() const { return own_->valid.load(std::memory_order_acquire) == kDistrusted; }
+
+void AppliedState::distrust() {
+    for (auto* at : {own_.get(), map_}) at->valid.store(kDistrusted, std::memory_order_release);
+}
 
 void AppliedState::set_valid(bool valid) {
     for (auto* at : {own_.get(), map_}) at->valid.store(valid ? kValid : kInvalid, std::memory_order_release);

@@ -85,8 +85,10 @@ class AppliedState {
     // A new beginning, durable when it returns.
     Result<void, std::string> reset(const AppliedPoint& at);
     Result<void, std::string> invalidate();
-    // The same for later processes of this boot only; cannot fail, and may meet a replay that goes on.
-    void distrust() { set_valid(false); }
+    // The same for later processes of this boot only; cannot fail, and may meet a replay that goes on. For a disk that failed and may not
+    // take anything else either. Until reset() or invalidate().
+    void distrust();
+    [[nodiscard]] bool distrusted() const;
 
   private:
     struct Layout;

@@ -95,13 +95,29 @@ Result<void, std::string> Checkpointer::checkpoint_now() {
     if (const auto done = spool_.sync(at.lsn); !done) {
         return Unexpected("the spool cannot be made durable: " + done.error().text());
     }
-    if (::syncfs(root_) != 0) return Unexpected("the replica cannot be made durable: " + Errno::last().text());
-    if (auto done = state_.checkpoint(at); !done) return done;
+    {
+        const std::lock_guard lock(sync_mutex_);
+        if (auto done = sync_replica(); !done) return done;
+        if (auto done = state_.checkpoint(at); !done) return done;
+    }
     const auto keep = std::min(options_.keep_spool_bytes, at.lsn.bytes());
     if (auto done = spool_.drop_before(Lsn(at.lsn.bytes() - keep)); !done) {
         spdlog::warn("spool: old segments cannot be dropped: {}", done.error().text());  // and is tried again
     }
     return {};
+}
+
+Result<void, std::string> Checkpointer::make_durable() {
+    const std::lock_guard lock(sync_mutex_);
+    return sync_replica();
+}
+
+Result<void, std::string> Checkpointer::sync_replica() {
+    if (state_.distrusted()) return Unexpected<std::string>("the replica could not be made durable before");
+    if (::syncfs(root_) == 0) return {};
+    const Errno error = Errno::last();
+    state_.distrust();
+    return Unexpected("the replica cannot be made durable: " + error.text());
 }
 
 }  // namespace tdfs

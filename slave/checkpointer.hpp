@@ -44,10 +44,14 @@ class Checkpointer {
     void received();                             // the spool has grown
     void hurry();                                // space is short: what is applied is to leave the spool now
     Result<void, std::string> checkpoint_now();  // by the caller's thread, while this one is stopped
+    // All that is in the replica now is on its disk. What a disk did not take it tells of once, and what it did not take is then taken
+    // for written: after a failure the state is distrusted, and this fails until a resync has begun it anew. Any thread.
+    Result<void, std::string> make_durable();
 
   private:
     using Clock = std::chrono::steady_clock;
     void run();
+    Result<void, std::string> sync_replica();  // under sync_mutex_
     [[nodiscard]] bool is_due(Clock::time_point now, Clock::time_point last, bool hurry) const;
     [[nodiscard]] bool is_idle() const { return spool_.tail() <= state_.durable_point().lsn; }
 
@@ -58,6 +62,7 @@ class Checkpointer {
     const std::function<void(const std::string&)> failed_;
     const std::function<bool()> upkeep_;
     std::thread thread_;
+    std::mutex sync_mutex_;  // nobody makes a checkpoint between a failure and the distrust; taken before all others
 
     std::mutex mutex_;  // guards:
     std::condition_variable wake_;

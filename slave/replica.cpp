@@ -80,8 +80,13 @@ Result<std::unique_ptr<Replica>, std::string> Replica::open(int root, StateDir& 
     }
     r.replayer_ = std::make_unique<Replayer>(
         *r.spool_, *r.applied_, *r.applier_, *r.brake_, [&r] { r.replayed(); }, std::move(judge), r.crew_.get());
-    r.inspections_ = std::make_unique<Inspections>(root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(),
-                                                   [&r] { r.progressed(); });
+    r.inspections_ = std::make_unique<Inspections>(
+        root, *r.replayer_, r.healer_, r.activity_.get(), r.salvage_.get(), [&r] { r.progressed(); },
+        [&r]() -> Result<void, std::string> {
+            auto done = r.checkpointer_->make_durable();
+            if (!done) r.failed(done.error());
+            return done;
+        });
     r.brake_->on_change([&r] {
         r.replayer_->wake();
         r.progressed();
@@ -142,7 +147,7 @@ Result<void, std::string> Replica::look_back() {
     Lsn intact_until;
     if (!identity_.volume.valid()) {
         mode_ = Mode::kFresh;
-    } else if (identity_.resyncing && !identity_.unsure &&
+    } else if (identity_.resyncing && !identity_.unsure && !applied_->distrusted() &&
                (same_boot || identity_.clean_stop || identity_.intact_until != Lsn())) {
         mode_ = Mode::kResyncing;
         intact_until = identity_.intact_until;
@@ -224,13 +229,17 @@ Result<void, std::string> Replica::stop() {
     // Whether the files will tell it all also after a reboot. Where a resync or damage could not be put on record, they will not.
     bool clean = mode_ == Mode::kFresh;
     if (mode_ == Mode::kRunning) {
-        if (auto done = syncer_->sync_now(); !done) return done;
-        if (auto done = checkpointer_->checkpoint_now(); !done) return done;
+        auto done = syncer_->sync_now();
+        if (done) done = checkpointer_->checkpoint_now();
+        if (!done) {
+            failed(done.error());
+            return done;
+        }
         // What a record that does not apply has done so far, and workers beyond it, is known to processes of this boot only.
         const auto at = applied_->point().lsn;
         clean = !applied_->started(at) && !applied_->is_ahead_of(at);
     } else if (identity_.resyncing) {
-        clean = ::syncfs(root_) == 0;
+        clean = identity_.unsure || make_durable("a stop").has_value();
     }
     if (!clean) spdlog::warn("stopped with something half done: after a reboot a resync will be needed");
     if (activity_) activity_->close();
@@ -263,14 +272,31 @@ void Replica::failed(const std::string& text) {
         damage_ = text;
     }
     spdlog::error("resync needed: {}", text);
+    distrust_content();
+    progressed();
+}
+
+// What a disk did not take, it tells of once: from then on it is taken for written, and shown until a reboot. So everything has to be
+// compared, and by what is on the disk.
+void Replica::distrust_content() {
     applied_->distrust();  // the disk that failed may not take the identity either
     const auto saved = change_identity([](Identity& identity) {
         identity.resyncing = identity.unsure = true;
         identity.intact_until = Lsn();
     });
     if (!saved) spdlog::error("{}", saved.error());
-    progressed();
 }
+
+// While no position is known: what a resync has brought so far.
+Result<void, std::string> Replica::make_durable(const char* at) {
+    auto done = checkpointer_->make_durable();
+    if (done) return done;
+    spdlog::error("{}: {}", at, done.error());
+    distrust_content();
+    return done;
+}
+
+bool Replica::is_unsure() const { return identity_.unsure || applied_->distrusted(); }
 
 Epoch Replica::epoch_of(Lsn lsn) const {
     Epoch epoch;
@@ -325,10 +351,10 @@ Result<Welcome, std::string> Replica::welcome(const Hello& hello) {
     answer.volume = identity_.volume;
     answer.name = options_.name;
     answer.state = shown().state;
-    if (mode_ == Mode::kResyncing && (identity_.unsure || identity_.intact_until != Lsn()))
+    if (mode_ == Mode::kResyncing && (is_unsure() || identity_.intact_until != Lsn()))
         answer.state = ReplicaState::kDamaged;  // it was, and is not healed
     if (answer.state == ReplicaState::kDamaged) {
-        if (mode_ == Mode::kRunning || identity_.unsure) return answer;  // then nobody knows how much is whole
+        if (mode_ == Mode::kRunning || is_unsure()) return answer;  // then nobody knows how much is whole
         answer.durable = identity_.intact_until;
         answer.epoch = epoch_of(answer.durable);
     } else if (mode_ == Mode::kResyncing) {

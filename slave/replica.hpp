@@ -126,6 +126,9 @@ class Replica : public ReplicaPort {
     void progressed();
     void replayed();
     void failed(const std::string& text);
+    void distrust_content();
+    Result<void, std::string> make_durable(const char* at);
+    [[nodiscard]] bool is_unsure() const;  // needs mutex_
     Result<void, std::string> begin_resync(const Hello& hello, const ResyncStart& start);
     Result<void, std::string> end_resync(const Hello& hello, Lsn at);
     void resync_failed(const std::string& why);

@@ -13,12 +13,13 @@ namespace tdfs {
 class Replica::Inspections : public InspectPort, private ReplayGate {
   public:
     Inspections(int root, Replayer& replayer, Healer& healer, ActivityLog* activity, Salvage* salvage,
-                std::function<void()> wake)
+                std::function<void()> wake, std::function<Result<void, std::string>()> make_durable)
         : replayer_(replayer),
           healer_(healer),
           activity_(activity),
           salvage_(salvage),
           wake_(std::move(wake)),
+          make_durable_(std::move(make_durable)),
           desk_(root, *this) {}
 
     void submit(std::shared_ptr<InspectJob> job);
@@ -38,6 +39,7 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
     void watch(const void* who) override { replayer_.gates().watch(who); }
     Moved take_moved(const void* who) override { return replayer_.gates().take_moved(who); }
     void unwatch(const void* who) override { replayer_.gates().unwatch(who); }
+    Result<void, std::string> make_durable() override { return make_durable_(); }
     [[nodiscard]] std::string stuck() const override {
         const auto status = replayer_.status();
         if (status.state == ReplayStatus::State::kRunning) return {};
@@ -49,6 +51,7 @@ class Replica::Inspections : public InspectPort, private ReplayGate {
     ActivityLog* const activity_;  // or none; so is salvage_
     Salvage* const salvage_;
     const std::function<void()> wake_;
+    const std::function<Result<void, std::string>()> make_durable_;
     InspectDesk desk_;
 };
 

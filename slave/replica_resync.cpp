@@ -22,7 +22,7 @@ Unexpected<std::string> cut_short(const char* what, Errno e) {
 // The sink as the subscriber sees it. Shares it with the replica, which shows its progress, and tells why it gave up.
 class SinkRequester : public ResyncRequester {
   public:
-    using Tell = std::function<void(const std::string&)>;
+    using Tell = std::function<void(const std::string& why, bool disk)>;
     SinkRequester(std::shared_ptr<ResyncSink> sink, const Brake& brake, ActivityLog* activity, Tell tell)
         : sink_(std::move(sink)), brake_(brake), activity_(activity), tell_(std::move(tell)) {}
     Result<void, DecodeError> receive(MessageKind kind, ByteView payload) override {
@@ -37,7 +37,7 @@ class SinkRequester : public ResyncRequester {
     }
     [[nodiscard]] std::string failed() const override {
         auto why = held_.empty() ? sink_->failed() : held_;
-        if (!why.empty()) tell_(why);
+        if (!why.empty()) tell_(why, sink_->disk_failed());
         return why;
     }
 
@@ -98,7 +98,10 @@ std::unique_ptr<ResyncRequester> Replica::start_resync(const Hello& hello, const
         sink_ = sink;
     }
     return std::make_unique<SinkRequester>(std::move(sink), *brake_, activity_.get(),
-                                           [this](const std::string& why) { resync_failed(why); });
+                                           [this](const std::string& why, bool disk) {
+                                               if (disk) distrust_content();
+                                               resync_failed(why);
+                                           });
 }
 
 void Replica::resync_failed(const std::string& why) {
@@ -127,7 +130,8 @@ Result<void, std::string> Replica::begin_resync(const Hello& hello, const Resync
             !identity.history.empty() && identity.history.back().epoch != hello.history.back().epoch;
         const bool goes_on = identity.resyncing && identity.volume == hello.volume && !other_epoch;
         if (!goes_on) identity.resync_since = start.tail;
-        identity.unsure = identity.unsure || start.full || (identity.volume.valid() && other_epoch);
+        identity.unsure =
+            identity.unsure || applied_->distrusted() || start.full || (identity.volume.valid() && other_epoch);
         identity.volume = hello.volume;
         identity.history = hello.history;
         identity.resyncing = true;
@@ -158,7 +162,7 @@ Result<void, std::string> Replica::empty_stage() {
 
 Result<void, std::string> Replica::end_resync(const Hello& hello, Lsn at) {
     if (auto done = empty_stage(); !done) return done;
-    if (::syncfs(root_) != 0) return cut_short("the replica cannot be made durable", Errno::last());
+    if (auto done = make_durable("the end of a resync"); !done) return done;
     if (auto done = spool_->reset(at); !done) return cut_short("the spool cannot be begun anew", done.error());
     if (auto done = applied_->reset({at, wall_clock_ns(), 0}); !done) return done;
     auto saved = change_identity([&](Identity& identity) {

@@ -115,8 +115,9 @@ void InspectDesk::produce(Bytes& out) {
 // it, so that nothing would look at it again after a power loss of this machine.
 std::string InspectDesk::made_durable(const Inspector& inspector) const {
     std::string error = inspector.error();
-    if (!inspector.order().repair || !error.empty() || ::syncfs(root_) == 0) return error;
-    return "what was repaired cannot be made durable: " + Errno::last().text();
+    if (!inspector.order().repair || !error.empty()) return error;
+    const auto done = gate_.make_durable();
+    return done ? "" : "what was repaired may be lost: " + done.error();
 }
 
 void InspectDesk::tell(Job& job, Bytes& out, bool progress) {

@@ -40,6 +40,8 @@ class ReplayGate {
     [[nodiscard]] virtual Salvage* salvage() { return nullptr; }
     // A difference there may be the daemon's own: records about this path were left out.
     [[nodiscard]] virtual bool is_left_out(const std::string&) const { return false; }
+    // What is in the tree now is on its disk when this returns.
+    virtual Result<void, std::string> make_durable() = 0;
     // Not empty: the replay does not go on, and why.
     [[nodiscard]] virtual std::string stuck() const = 0;
 };

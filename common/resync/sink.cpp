@@ -65,6 +65,7 @@ class ResyncSink::Impl {
     }
 
     [[nodiscard]] std::string failed() const { return failed_; }
+    [[nodiscard]] bool disk_failed() const { return disk_failed_; }
     [[nodiscard]] Progress progress() const {
         const std::lock_guard lock(mutex_);
         return progress_;
@@ -145,7 +146,9 @@ class ResyncSink::Impl {
         fail_on(tree_.finish_directories());
         const auto fetched = transfers_.counts().fetched_bytes;
         if (fetched - synced_bytes_ >= kSyncBytes) {
-            fail_on(tree_.sync());
+            const auto done = tree_.sync();
+            disk_failed_ = !done;
+            fail_on(done);
             synced_bytes_ = fetched;
         }
         if (!failed_.empty()) return;
@@ -368,6 +371,7 @@ class ResyncSink::Impl {
     std::uint64_t synced_bytes_ = 0;
     std::uint64_t told_ns_ = 0;
     std::string failed_;
+    bool disk_failed_ = false;
 
     mutable std::mutex mutex_;
     Progress progress_;
@@ -383,6 +387,7 @@ Result<void, DecodeError> ResyncSink::receive(MessageKind kind, ByteView payload
 }
 bool ResyncSink::produce(Bytes& out) { return impl_->produce(out); }
 std::string ResyncSink::failed() const { return impl_->failed(); }
+bool ResyncSink::disk_failed() const { return impl_->disk_failed(); }
 Progress ResyncSink::progress() const { return impl_->progress(); }
 ResyncSink::Counts ResyncSink::counts() const { return impl_->counts(); }
 

@@ -34,6 +34,7 @@ class ResyncSink {
     bool produce(Bytes& out);
     // Not empty: a local error that ends this try; names path, operation and reason.
     [[nodiscard]] std::string failed() const;
+    [[nodiscard]] bool disk_failed() const;  // that was a sync: what was written before may be lost, and is still shown
     [[nodiscard]] Progress progress() const;  // any thread
 
     struct Counts {

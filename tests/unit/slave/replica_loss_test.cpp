@@ -215,6 +215,56 @@ TEST_CASE("a stop is not called clean where a resync that is needed could not be
     CHECK(w.welcome().state == ReplicaState::kDamaged);
 }
 
+TEST_CASE("what a disk refused once is not called durable by a later sync that goes well") {
+    World w;
+    // Good for all but syncfs().
+    const OwnFd broken(::open(w.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const OwnFd good(::dup(w.root_fd.get()));
+    REQUIRE((broken && good));
+    const auto disk = [&](const OwnFd& is) { REQUIRE(::dup2(is.get(), w.root_fd.get()) == w.root_fd.get()); };
+    using Catch::Matchers::ContainsSubstring;
+    const bool takes_identity = GENERATE(true, false);
+    Identity before;
+    SECTION("at a stop") {
+        w.resync();
+        w.receive(file_at("a"));
+        w.wait_applied();
+        before = w.state->identity();
+        disk(broken);
+        CHECK_THAT(w.replica->stop().error(), ContainsSubstring("cannot be made durable"));
+    }
+    SECTION("at the stop of a replica whose resync was cut off") {
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        REQUIRE_FALSE(w.replica->status().resync_full);
+        before = w.state->identity();
+        disk(broken);
+        CHECK(w.replica->stop());
+    }
+    SECTION("at the end of a resync") {
+        w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();
+        before = w.state->identity();
+        disk(broken);
+        CHECK_THAT(w.replica->resume(w.hello, {{kEpoch, Lsn(kStart)}}).error(),
+                   ContainsSubstring("cannot be made durable"));
+        const auto welcome = w.welcome();
+        CHECK(welcome.state == ReplicaState::kDamaged);
+        CHECK(welcome.durable == Lsn());
+    }
+    w.kill();
+    disk(good);
+    if (!takes_identity) w.change_identity([&](Identity& identity) { identity = before; });
+    w.start();
+    w.stop();
+    w.start();
+    const auto welcome = w.welcome();
+    CHECK(welcome.state == ReplicaState::kDamaged);
+    CHECK(welcome.durable == Lsn());
+    w.resync();
+    CHECK(w.replica->status().resync_full);
+    CHECK(w.welcome().state == ReplicaState::kStreaming);
+    CHECK(tree_differences(w.want, w.root) == "");
+}
+
 TEST_CASE("a resync leaves nothing on the stage") {
     World w;
     w.resync();
