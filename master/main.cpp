@@ -104,7 +104,14 @@ int run(const MasterOptions& options) {
     if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return complain("state of " + volume.directory() + ": " + ok.error().text(), kFailed);
     }
-    if (volume.was_killed() || settler.settled_lsn() < journal.tail()) {
+    const bool left_unsettled = volume.was_killed() || settler.settled_lsn() < journal.tail();
+    // A sync point: what stands before it and after it is never applied at once (see Wave), for an object may have another number now.
+    if (volume.is_another_boot()) {
+        if (const auto noted = mutator.note(SyncRecord{}); !noted) {
+            return complain("journal of " + volume.directory() + ": " + noted.error().text(), kFailed);
+        }
+    }
+    if (left_unsettled) {
         const auto settled = settle_at_restart(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return complain(settled.error().text, kFailed);
         if (*settled) {

@@ -125,6 +125,7 @@ Result<void, std::string> Volume::open_journal(const MasterOptions& options) {
     if (!same_boot) identity.unsure = false;  // a new epoch begins
     was_unsure_ = identity.unsure;
     was_killed_ = same_boot && !identity.clean_stop;
+    is_another_boot_ = !is_new && !same_boot;
     if (is_new) {
         identity = Identity{};
         identity.role = Role::kMaster;

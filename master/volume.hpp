@@ -37,6 +37,8 @@ class Volume {
     // What stood in the journal when history went on was written by a process that was killed: modification times may be
     // unsettled.
     [[nodiscard]] bool was_killed() const { return was_killed_; }
+    // Than that of the last run, if there was one.
+    [[nodiscard]] bool is_another_boot() const { return is_another_boot_; }
 
     // Whether the directory holds anything, kept durably for the guard against an unmounted directory. One thread.
     void note_content();
@@ -58,6 +60,7 @@ class Volume {
     std::string directory_, mountpoint_;
     bool covers_ = false;
     bool was_killed_ = false;
+    bool is_another_boot_ = false;
     bool was_unsure_ = false;  // a sync may have failed in this boot, before this run
     std::uint64_t reserve_bytes_ = 0;
     Epoch epoch_;

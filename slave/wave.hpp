@@ -18,7 +18,8 @@ namespace tdfs {
 // Two records stand in one group if they are about the same object, or about the same path, or if one is about a path that
 // the other's path leads through: a record about a directory (or about a name that may be one's) has all beneath it to
 // itself. A record that would join two groups ends the wave before it, as do those that are applied alone: what names an object
-// without telling which it is (the source of a copy), an exchange, a sync point.
+// without telling which it is (the source of a copy), an exchange, a sync point. A master notes one of those after each reboot: inode
+// numbers tell objects apart only as long as they stay the same.
 //
 // One thread at a time. Records point into bytes of the wave's own.
 class Wave {

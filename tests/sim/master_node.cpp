@@ -49,7 +49,13 @@ void run_master(Cluster& cluster, Process& p) {
     if (auto ok = settler.open(volume.state().fd(), journal.tail(), journal.oldest()); !ok) {
         return world.say("master: %s", ok.error().text().c_str());
     }
-    if (volume.was_killed() || settler.settled_lsn() < journal.tail()) {
+    const bool left_unsettled = volume.was_killed() || settler.settled_lsn() < journal.tail();
+    if (volume.is_another_boot()) {
+        if (const auto noted = mutator.note(SyncRecord{}); !noted) {
+            return world.say("master: %s", noted.error().text().c_str());
+        }
+    }
+    if (left_unsettled) {
         const auto settled = settle_at_restart(volume.root(), journal, mutator, settler.settled_lsn());
         if (!settled) return world.say("master: %s", settled.error().text.c_str());
         if (!*settled) {
