@@ -106,9 +106,10 @@ int run(const MasterOptions& options) {
     }
     const bool left_unsettled = volume.was_killed() || settler.settled_lsn() < journal.tail();
     // A sync point: what stands before it and after it is never applied at once (see Wave), for an object may have another number now.
+    // A full disk does not keep the mount away, by which somebody could make room.
     if (volume.is_another_boot()) {
         if (const auto noted = mutator.note(SyncRecord{}); !noted) {
-            return complain("journal of " + volume.directory() + ": " + noted.error().text(), kFailed);
+            spdlog::warn("journal: the reboot could not be noted: {}", noted.error().text());
         }
     }
     if (left_unsettled) {

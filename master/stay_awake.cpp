@@ -13,19 +13,15 @@
 namespace tdfs {
 
 namespace {
-constexpr std::uint64_t kFast =
-    16;  // requests from one look to the next, 4 ms: an application that waits for each does more than a hundred
+// From one look to the next, 4 ms; an application that waits for each does more than a hundred.
+constexpr std::uint64_t kFast = 16;
 constexpr unsigned kSlowLooks = 5;        // and then it is over
 constexpr std::int32_t kAnyLatency = -1;  // PM_QOS_DEFAULT_VALUE
 constexpr unsigned kMostCores = 8;
 }  // namespace
 
 StayAwake::StayAwake(const std::string& device) : device_(::open(device.c_str(), O_WRONLY | O_CLOEXEC)) {
-    if (!device_) {
-        spdlog::debug("idle cores are not kept awake: {}: {}", device, std::strerror(errno));
-        return;
-    }
-    request(kAnyLatency);
+    if (!device_) spdlog::debug("idle cores are not kept awake: {}: {}", device, std::strerror(errno));
 }
 
 void StayAwake::saw(std::uint64_t requests) {
@@ -40,9 +36,9 @@ void StayAwake::saw(std::uint64_t requests) {
 }
 
 void StayAwake::request(std::int32_t latency_us) {
+    if (!device_) return;
     // Where it fails, requests cost what they cost without.
-    if (device_) [[maybe_unused]]
-        const auto ignored = ::write(device_.get(), &latency_us, sizeof latency_us);
+    [[maybe_unused]] const auto ignored = ::write(device_.get(), &latency_us, sizeof latency_us);
 }
 
 bool StayAwake::worth_it() {

@@ -100,7 +100,7 @@ struct RemoveXattrRecord {
     std::string_view path;
     std::string_view name;
 };
-// An fsync happened here: replicas make what they hold durable soon.
+// An fsync happened here, or the first start after a reboot: replicas make what they hold durable soon.
 struct SyncRecord {};
 
 using Record =

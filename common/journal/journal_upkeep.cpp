@@ -72,8 +72,8 @@ SysResult<void> Journal::drop_before(Lsn upto) {
     for (auto next = dropped.begin(); next != dropped.end(); ++next) {
         auto gone = unlink_segment(dir_.get(), (*next)->first());
         if (gone) continue;
-        const std::lock_guard lock(
-            mutex_);  // what is still there is still the journal's: for the next call, or to begin anew
+        // What is still there is still the journal's: for the next call, or to begin anew.
+        const std::lock_guard lock(mutex_);
         segments_.insert(segments_.begin(), next, dropped.end());
         oldest_ = segments_.front()->first().bytes();
         return gone;

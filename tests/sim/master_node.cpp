@@ -52,7 +52,7 @@ void run_master(Cluster& cluster, Process& p) {
     const bool left_unsettled = volume.was_killed() || settler.settled_lsn() < journal.tail();
     if (volume.is_another_boot()) {
         if (const auto noted = mutator.note(SyncRecord{}); !noted) {
-            return world.say("master: %s", noted.error().text().c_str());
+            world.say("master: the reboot could not be noted: %s", noted.error().text().c_str());
         }
     }
     if (left_unsettled) {

@@ -35,24 +35,24 @@ class Device {
 TEST_CASE("cores are kept awake once while requests come fast, and left alone soon after") {
     const Device device;
     StayAwake awake(device.path());
-    CHECK(device.asked() == std::vector{kAny});
+    CHECK(device.asked().empty());
     for (int i = 0; i < 100; ++i) awake.saw(160);
-    CHECK(device.asked() == std::vector{kAny, 0});
+    CHECK(device.asked() == std::vector<std::int32_t>{0});
     CHECK(awake.awake());
     for (int i = 0; i < 100; ++i) awake.saw(0);
-    CHECK(device.asked() == std::vector{kAny, 0, kAny});
+    CHECK(device.asked() == std::vector<std::int32_t>{0, kAny});
     CHECK_FALSE(awake.awake());
     awake.saw(160);
-    CHECK(device.asked() == std::vector{kAny, 0, kAny, 0});
+    CHECK(device.asked() == std::vector<std::int32_t>{0, kAny, 0});
 }
 
 TEST_CASE("a few requests wake no core, and a short pause lets none halt") {
     const Device device;
     StayAwake awake(device.path());
     for (int i = 0; i < 1000; ++i) awake.saw(3);
-    CHECK(device.asked() == std::vector{kAny});
+    CHECK(device.asked().empty());
     for (int i = 0; i < 100; ++i) awake.saw(i % 3 == 0 ? 50 : 0);
-    CHECK(device.asked() == std::vector{kAny, 0});
+    CHECK(device.asked() == std::vector<std::int32_t>{0});
 }
 
 TEST_CASE("where the kernel has no such device nothing is asked for and nothing fails") {
