@@ -3,11 +3,29 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 
 #include "tests/unit/slave/replica_world.hpp"
 
 using namespace tdfs;
 using namespace tdfs::test;
+
+namespace {
+
+// All that this process has open of it becomes good for all but syncfs().
+void break_directory(const std::string& path) {
+    const OwnFd broken(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    REQUIRE(broken);
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;
+        const int fd = std::stoi(entry.path().filename());
+        if (fd != broken.get() && std::filesystem::read_symlink(entry.path(), gone) == path) {
+            REQUIRE(::dup2(broken.get(), fd) == fd);
+        }
+    }
+}
+
+}  // namespace
 
 TEST_CASE("after a power loss a resync is needed, whatever happens before it") {
     World w;
@@ -239,6 +257,15 @@ TEST_CASE("what a disk refused once is not called durable by a later sync that g
         before = w.state->identity();
         disk(broken);
         CHECK(w.replica->stop());
+    }
+    SECTION("within a resync that brings much") {
+        put(w.want + "/large", std::string(17 << 20, 'x'));
+        ResyncSource source(w.want_fd.get(), *w.journal, kEpoch, w.writers, {"test", false, {}});
+        auto sink = w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)});
+        REQUIRE_FALSE(w.replica->status().resync_full);
+        before = w.state->identity();
+        break_directory(w.root + "/.tdfs/stage");
+        CHECK_THAT(w.exchange(source, *sink), ContainsSubstring("write back"));
     }
     SECTION("at the end of a resync") {
         w.replica->start_resync(w.hello, {"test", false, Lsn(kStart)}).reset();

@@ -109,23 +109,27 @@ struct World {
     }
 
     Welcome welcome() { return need(replica->welcome(hello)); }
-    // Carries messages between the two sides until the source is through.
-    void resync(bool full = false) {
-        ResyncSource source(want_fd.get(), *journal, kEpoch, writers, {"test", full, {}});
-        auto sink = replica->start_resync(hello, {"test", full, journal->tail()});
-        REQUIRE(sink != nullptr);
+    // Carries messages between the two sides until the source is through, or the sink has failed: why.
+    std::string exchange(ResyncSource& source, ResyncRequester& sink) {
         for (int turn = 0; turn < 10'000 && !source.finished(); ++turn) {
             Bytes questions, answers;
-            sink->produce(questions);
-            REQUIRE(sink->failed() == "");
+            sink.produce(questions);
+            if (auto why = sink.failed(); !why.empty()) return why;
             deliver(questions, [&](MessageKind kind, ByteView payload) {
                 if (kind != MessageKind::kProgress) REQUIRE(source.receive(kind, payload).has_value());
             });
             source.produce(answers);
             deliver(answers,
-                    [&](MessageKind kind, ByteView payload) { REQUIRE(sink->receive(kind, payload).has_value()); });
+                    [&](MessageKind kind, ByteView payload) { REQUIRE(sink.receive(kind, payload).has_value()); });
         }
         REQUIRE(source.finished());
+        return "";
+    }
+    void resync(bool full = false) {
+        ResyncSource source(want_fd.get(), *journal, kEpoch, writers, {"test", full, {}});
+        auto sink = replica->start_resync(hello, {"test", full, journal->tail()});
+        REQUIRE(sink != nullptr);
+        REQUIRE(exchange(source, *sink) == "");
         const auto at = *source.finished();
         sink.reset();
         need(replica->resume(hello, {at}));
