@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "common/daemon/state_dir.hpp"
 #include "tests/e2e/harness/cluster.hpp"
 #include "tests/e2e/harness/scale.hpp"
 #include "tests/support/catch.hpp"
@@ -24,6 +25,24 @@ void append_to(const std::string& path, const std::string& text) {
     file << text;
     file.close();
     REQUIRE(file);
+}
+
+// The next master takes the machine for one that was booted since the last one ended.
+void pretend_reboot(const std::string& directory) {
+    const tdfs::OwnFd root(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    REQUIRE(root);
+    const auto state = tdfs::StateDir::open(root.get(), directory, "", tdfs::Role::kMaster);
+    REQUIRE(state.has_value());
+    auto identity = (*state)->identity();
+    identity.boot = "an earlier boot";
+    REQUIRE((*state)->save(identity).has_value());
+}
+
+std::size_t sync_points(const Cluster& cluster) {
+    const std::string log = cluster.ctl({"log"}).out;
+    std::size_t count = 0;
+    for (auto at = log.find(" sync\n"); at != std::string::npos; at = log.find(" sync\n", at + 1)) ++count;
+    return count;
 }
 
 }  // namespace
@@ -44,6 +63,27 @@ TEST_CASE("both daemons stop in order and go on by position") {
         CHECK(cluster.differences() == "");
         CHECK(cluster.peer().at("resyncs") == 0);
     }
+}
+
+TEST_CASE("a master that starts after a reboot says so in its history, once") {
+    Cluster cluster;
+    append_to(cluster.mount() + "/file", "content");
+    cluster.drain();
+    cluster.stop_master();
+    cluster.start_master();
+    CHECK(sync_points(cluster) == 0);
+    cluster.stop_master();
+    pretend_reboot(cluster.backing());
+    for (int start = 0; start < 2; start++) {
+        cluster.start_master();
+        CHECK(sync_points(cluster) == 1);
+        cluster.stop_master();
+    }
+    cluster.start_master();
+    cluster.wait_streaming();
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 0);
 }
 
 TEST_CASE("SIGTERM ends the master in order and unmounts") {
