@@ -122,18 +122,18 @@ def main():
         os.mkdir(tools)
         all_jobs = jobs.all_jobs(load, tools, options.scale)
         if options.list:
-            print("systems:", *available, "jobs:", *(j.name for j in all_jobs), sep="\n  ")
+            print("systems:", *available, "jobs:", *(j.name for j in all_jobs), report.DELAY, sep="\n  ")
             return 0
         if os.geteuid() != 0 or not os.access(load, os.X_OK):
             parser.error("run as root, after a build with tests (cmake --preset release && cmake --build build/release)")
         wanted = options.systems.split(";") if options.systems else list(available)
         if unknown := [w for w in wanted if w not in available]:
             parser.error(f"no such system: {unknown[0]} (see --list)")
-        if options.jobs:
-            starts = tuple(options.jobs.split(";"))
-            all_jobs = [j for j in all_jobs if j.name.startswith(starts)]
-            if not all_jobs:
-                parser.error("no job begins like that (see --list)")
+        starts = tuple(options.jobs.split(";")) if options.jobs else ("",)
+        all_jobs = [j for j in all_jobs if j.name.startswith(starts)]
+        with_delay = report.DELAY.startswith(starts)
+        if not all_jobs and not with_delay:
+            parser.error("no job begins like that (see --list)")
         jobs.prepare_tools(tools, options.scale)
 
         table = report.Table(options.limit)
@@ -147,12 +147,12 @@ def main():
                         table.add(job.name, name, measure(system, job, options.limit))
                     finally:
                         system.stop()
-            for name in wanted:
+            for name in wanted if with_delay else []:
                 system = available[name](tempfile.mkdtemp(prefix="run-", dir=work))
                 try:
                     system.start()
                     if delay := measure_delay(load, system, max(100, int(2000 * options.scale))):
-                        table.add("delay", name, {"median us": delay[0], "p99 us": delay[1]})
+                        table.add(report.DELAY, name, {"median us": delay[0], "p99 us": delay[1]})
                 finally:
                     system.stop()
         print(" " * 78, end="\r", file=sys.stderr)

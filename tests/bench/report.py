@@ -4,6 +4,7 @@ from math import isinf
 from statistics import median
 from xml.sax.saxutils import escape
 
+DELAY = "delay"  # the row of what is no job: from a write() to what can be read on the replica
 
 def human(n):
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -36,7 +37,7 @@ class Table:
         for job in self.rows:
             bare = self.middle(job, "bare", "writer")
             for system in self.rows[job]:
-                if job == "delay":
+                if job == DELAY:
                     continue
                 get = lambda figure: self.middle(job, system, figure)
                 times = lambda v: f"{v / bare:.2f}" if v and bare and not isinf(v) else "-"
@@ -50,9 +51,9 @@ class Table:
                 ))
         widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
         out = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
-        for system in self.rows.get("delay", {}):
-            out.append(f"from write() to visible on the replica, {system}: median {self.middle('delay', system, 'median us'):.0f} us, "
-                       f"p99 {self.middle('delay', system, 'p99 us'):.0f} us")
+        for system in self.rows.get(DELAY, {}):
+            out.append(f"from write() to visible on the replica, {system}: median {self.middle(DELAY, system, 'median us'):.0f} us, "
+                       f"p99 {self.middle(DELAY, system, 'p99 us'):.0f} us")
         return "\n".join(out)
 
     def write_tsv(self, path):
