@@ -150,6 +150,19 @@ class FileSystem {
     [[nodiscard]] bool is_hidden(const Node* parent, std::string_view name) const;
     SysResult<FileInfo> look_at(const NodePlace& place) const;
     SysResult<OwnFd> open_place(const NodePlace& place, int flags) const;
+    // For calls that any descriptor of an object is good for, as long as the object is locked: one that is open already, as that of
+    // what is just being extracted or copied, else one with O_PATH.
+    class Reached {
+      public:
+        explicit Reached(int fd) : fd_(fd) {}
+        explicit Reached(OwnFd own) : own_(std::move(own)), fd_(own_.get()) {}
+        [[nodiscard]] int get() const { return fd_; }
+
+      private:
+        OwnFd own_;
+        int fd_;
+    };
+    SysResult<Reached> reach(Node* node);
     // What of an application's flags is passed on.
     [[nodiscard]] int backing_flags(int flags) const;
     std::unique_ptr<OpenFile> opened(Node* node, OwnFd fd, int flags, bool readable);

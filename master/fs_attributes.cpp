@@ -29,11 +29,9 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
     // A change of its names also changes a directory's time: the later one of the two is to be the one that counts.
     const bool names = node->is_dir && (change.valid & AttributesRecord::kMtime) != 0;
     const auto set = [&]() -> SysResult<FileInfo> {
-        const auto place = nodes_.place(node);
-        if (!place) return fail(place.error());
-        auto fd = file != nullptr ? SysResult<OwnFd>(OwnFd()) : open_place(*place, O_PATH);
-        if (!fd) return fail(fd.error());
-        const int object = file != nullptr ? file->fd.get() : fd->get();
+        const auto reached = file != nullptr ? SysResult<Reached>(Reached(file->fd.get())) : reach(node);
+        if (!reached) return fail(reached.error());
+        const int object = reached->get();
 
         if (change.set_atime) {  // not replicated
             const std::array<timespec, 2> times{change.atime, timespec{0, UTIME_OMIT}};
@@ -48,16 +46,17 @@ SysResult<FileInfo> FileSystem::set_attributes(Node* node, OpenFile* file, const
         r.gid = change.gid;
         r.size = change.size;
         r.mtime_ns = change.mtime_ns;
-        const auto before = stat_fd(object);
-        if (!before) return fail(before.error());
         if (change.kill_suidgid != nullptr && (r.valid & AttributesRecord::kMode) == 0) {
+            const auto before = stat_fd(object);
+            if (!before) return fail(before.error());
             r.mode = effects::without_set_id(*before, *change.kill_suidgid);
             if (r.mode != (before->mode & 07777)) r.valid |= AttributesRecord::kMode;
         }
         // A kernel that keeps the times also sends those that have not changed, with everything that changes the file's ctime.
-        if (settler_.kernel_keeps_times() && r.valid == AttributesRecord::kMtime && before->mtime_ns == r.mtime_ns &&
-            node->touched_ns.load() == 0) {
-            r.valid = 0;
+        if (settler_.kernel_keeps_times() && r.valid == AttributesRecord::kMtime && node->touched_ns.load() == 0) {
+            const auto before = stat_fd(object);
+            if (!before) return fail(before.error());
+            if (before->mtime_ns == r.mtime_ns) r.valid = 0;
         }
         if ((r.valid & AttributesRecord::kSize) != 0) settler_.before_late_change(node, object);
         if (r.valid != 0) {
@@ -110,14 +109,27 @@ SysResult<OwnFd> FileSystem::open_path(Node* node) {
     return open_place(*place, O_PATH);
 }
 
+SysResult<FileSystem::Reached> FileSystem::reach(Node* node) {
+    if (const int open = nodes_.open_fd(node); open >= 0) return Reached(open);
+    const auto place = nodes_.place(node);
+    if (!place) return fail(place.error());
+    auto own = open_place(*place, O_PATH);
+    if (!own) return fail(own.error());
+    return Reached(std::move(*own));
+}
+
 SysResult<Bytes> FileSystem::get_xattr(Node* node, const char* name) {
-    auto fd = open_path(node);
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto fd = reach(node);
     if (!fd) return fail(fd.error());
     return tdfs::get_xattr(fd->get(), name);
 }
 
 SysResult<std::vector<std::string>> FileSystem::list_xattrs(Node* node) {
-    auto fd = open_path(node);
+    OpLock lock(locks_);
+    lock.read_object(node->id.ino);
+    const auto fd = reach(node);
     if (!fd) return fail(fd.error());
     return tdfs::list_xattrs(fd->get());
 }
@@ -127,9 +139,7 @@ SysResult<void> FileSystem::set_xattr(Node* node, const char* name, ByteView val
     if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
     if (value.size() > kMaxXattrValueBytes) return fail(E2BIG);
     return with_object(node, [&]() -> SysResult<void> {
-        const auto place = nodes_.place(node);
-        if (!place) return fail(place.error());
-        auto fd = open_place(*place, O_PATH);
+        const auto fd = reach(node);
         if (!fd) return fail(fd.error());
         const auto path = recorded_path(node, fd->get());
         if (!path) return fail(path.error());
@@ -163,9 +173,7 @@ SysResult<void> FileSystem::remove_xattr(Node* node, const char* name) {
     const std::string_view key = name;
     if (key.size() > kMaxXattrNameBytes) return fail(ERANGE);
     return with_object(node, [&]() -> SysResult<void> {
-        const auto place = nodes_.place(node);
-        if (!place) return fail(place.error());
-        auto fd = open_place(*place, O_PATH);
+        const auto fd = reach(node);
         if (!fd) return fail(fd.error());
         const auto path = recorded_path(node, fd->get());
         if (!path) return fail(path.error());

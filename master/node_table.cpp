@@ -342,6 +342,11 @@ SysResult<NodePlace> NodeTable::place(Node* node) {
     return place;
 }
 
+int NodeTable::open_fd(Node* node) {
+    const std::lock_guard guard(mutex_);
+    return node->open_fds.empty() ? -1 : node->open_fds.front();
+}
+
 SysResult<std::shared_ptr<const OwnFd>> NodeTable::directory(Node* node) {
     const std::lock_guard guard(mutex_);
     return directory_locked(node);

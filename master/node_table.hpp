@@ -134,6 +134,8 @@ class NodeTable {
     SysResult<std::string> path(Node* node);
     SysResult<std::string> path(Node* parent, std::string_view name);
     SysResult<NodePlace> place(Node* node);
+    // Of a file that is open, -1: none. Stays open as long as the caller has the object locked.
+    [[nodiscard]] int open_fd(Node* node);
     SysResult<std::shared_ptr<const OwnFd>> directory(Node* node);  // O_PATH
     [[nodiscard]] bool has_name(Node* node);
 
