@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "tests/e2e/harness/scale.hpp"
+#include "tests/support/programs.hpp"
 
 namespace tdfs::e2e {
 namespace {
@@ -182,11 +183,8 @@ Ran run(const Words& command, const std::string& directory, std::chrono::seconds
 }
 
 std::string program(const std::string& name) {
-    const char* bin = std::getenv("TDFS_PROGRAMS");
-    if (bin == nullptr) {
-        bin = std::getenv("TDFS_BIN");
-    }
-    return bin != nullptr ? std::string(bin) + "/" + name : name;
+    const char* other_build = std::getenv("TDFS_PROGRAMS");
+    return (other_build != nullptr ? other_build : test::built_programs()) + "/" + name;
 }
 
 Words tampering_with(const std::string& call, const std::string& inject) {

@@ -45,7 +45,7 @@ struct Ran {
 Ran run(const Words& command, const std::string& directory = "",
         std::chrono::seconds timeout = std::chrono::seconds(300));
 
-// The path of one of our programs: in TDFS_PROGRAMS, else in TDFS_BIN.
+// The path of one of our programs: in TDFS_PROGRAMS, else of this build.
 std::string program(const std::string& name);
 
 // strace with `inject` done to the system call `call` (strace -e inject=), of a command that is appended or of "-p", a process.

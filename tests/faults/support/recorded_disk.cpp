@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <iostream>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
 
 #include "tests/faults/recorder/log.hpp"
+#include "tests/support/programs.hpp"
 
 namespace tdfs::faults {
 namespace {
@@ -28,10 +28,8 @@ void must(const e2e::Words& command) {
     }
 }
 
-std::string recorder_program() {
-    const char* bin = std::getenv("TDFS_BIN");  // a tool of the tests: never of the build that TDFS_PROGRAMS names
-    return bin != nullptr ? std::string(bin) + "/tests/disk_recorder" : "disk_recorder";
-}
+// A tool of the tests: never of the build that TDFS_PROGRAMS names.
+std::string recorder_program() { return test::built_programs() + "/tests/disk_recorder"; }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "common/control/status.hpp"
+#include "tests/support/programs.hpp"
 #include "tests/unit/control/fake_daemon.hpp"
 
 using namespace tdfs;
@@ -28,10 +29,8 @@ struct Run {
 std::string quoted(const std::string& word) { return "'" + word + "'"; }  // no test word holds a quote
 
 Run tdfsctl(const std::vector<std::string>& words) {
-    const char* bin = std::getenv("TDFS_BIN");
-    REQUIRE(bin != nullptr);
     const TempDir temp;
-    auto command = quoted(std::string(bin) + "/tdfsctl");
+    auto command = quoted(test::built_programs() + "/tdfsctl");
     for (const auto& word : words) command += " " + quoted(word);
     command += " 2>" + quoted(temp.path() / "err") + " >" + quoted(temp.path() / "out") + " </dev/null";
     const int status = std::system(command.c_str());
