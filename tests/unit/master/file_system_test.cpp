@@ -322,6 +322,61 @@ TEST_CASE("an access list that was set is recorded though the mode cannot follow
     CHECK(m.differences_after_replay() == "");
 }
 
+TEST_CASE("attributes of a file that is open need no further descriptor") {
+    Master m;
+    auto file = m.must_create(m.root(), "file", O_WRONLY);
+    AttributeChange change;
+    change.valid = AttributesRecord::kMode | AttributesRecord::kMtime | AttributesRecord::kSize;
+    change.mode = 0600;
+    change.mtime_ns = 1'000'000'000;
+    change.size = 10;
+    {
+        const NoMoreDescriptors none;
+        const auto set = m.fs->set_attributes(file->node, nullptr, change);
+        REQUIRE(set);
+        CHECK((set->mode & 07777) == 0600);
+        CHECK(m.fs->set_xattr(file->node, "user.a", bytes("b"), 0, false));
+        CHECK(m.fs->get_xattr(file->node, "user.a").value() == Bytes{std::byte{'b'}});
+        CHECK(m.fs->list_xattrs(file->node).value() == std::vector<std::string>{"user.a"});
+        CHECK(m.fs->remove_xattr(file->node, "user.a"));
+    }
+    m.fs->close(std::move(file));
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
+// A descriptor's number is soon that of another file.
+TEST_CASE("attributes go to their file while others open and close it") {
+    Master m;
+    const auto file = m.must_make(m.root(), "file", S_IFREG | 0600);
+    const auto bystander = m.must_make(m.root(), "bystander", S_IFREG | 0644);
+    std::atomic<bool> done{false};
+    const auto come_and_go = [&](Node* node) {
+        while (!done) {
+            auto opened = m.fs->open(node, O_RDONLY);
+            if (opened) m.fs->close(std::move(*opened));
+        }
+    };
+    std::thread one(come_and_go, file.node), other(come_and_go, bystander.node);
+    std::size_t wrong = 0;
+    for (std::uint32_t i = 0; i < 2000; ++i) {
+        AttributeChange change;
+        change.valid = AttributesRecord::kMode;
+        change.mode = 0400 | (i & 0333);
+        const auto set = m.fs->set_attributes(file.node, nullptr, change);
+        if (!set || set->object != file.info.object || (set->mode & 07777) != change.mode) ++wrong;
+        if (!m.fs->set_xattr(file.node, "user.n", bytes(std::to_string(i)), 0, false)) ++wrong;
+    }
+    done = true;
+    one.join();
+    other.join();
+    CHECK(wrong == 0);
+    CHECK((m.fs->attributes(bystander.node)->mode & 07777) == 0644);
+    CHECK(m.fs->list_xattrs(bystander.node)->empty());
+    m.settler->settle_all();
+    CHECK(m.differences_after_replay() == "");
+}
+
 TEST_CASE("what a stop cannot settle is settled by the next start") {
     Master m;
     m.settler->start();
