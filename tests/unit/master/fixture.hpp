@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include <memory>
 #include <string>
@@ -41,6 +42,22 @@ struct Master {
     std::unique_ptr<Mutator> mutator;
     std::unique_ptr<Settler> settler;
     std::unique_ptr<FileSystem> fs;
+};
+
+// Whatever has to be opened meanwhile, cannot be.
+class NoMoreDescriptors {
+  public:
+    NoMoreDescriptors() {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const rlimit none{0, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    }
+    ~NoMoreDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+    NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+
+  private:
+    rlimit before_{};
 };
 
 }  // namespace tdfs::test
