@@ -23,6 +23,9 @@ tdfs_dep_headers(lzf lzf.h liblzf)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 tdfs_dep(xxhash PkgConfig::xxhash)
 
+pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)
+tdfs_dep(uring PkgConfig::uring)
+
 tdfs_dep(asio Threads::Threads)
 tdfs_dep_headers(asio asio.hpp)
 target_compile_definitions(dep_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)

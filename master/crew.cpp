@@ -85,6 +85,7 @@ void Crew::run(Member& m) {
         m.hand->serve();
         finish(m);
     }
+    m.hand->leave();
     m.word = with(m.word, Stage::kGone);
 }
 
@@ -103,6 +104,7 @@ void Crew::begin(Member& m) {
 void Crew::finish(Member& m) {
     const std::uint64_t word = m.word.load(std::memory_order_relaxed);
     if (stage(m.word.exchange(with(word, Stage::kTaking))) == Stage::kWaiting) ++hot_;
+    if (!m.hand->parks()) return;
     for (unsigned hot = hot_; hot > limits_.hot;) {
         if (hot_.compare_exchange_weak(hot, hot - 1)) return park(m);
     }
@@ -198,6 +200,7 @@ bool Crew::call_one() {
     at_limit_ = false;
     auto m = std::make_unique<Member>(*this);
     m->hand = make_hand_();
+    if (!m->hand) return false;
     ++hot_;
     try {
         m->thread = std::thread([this, &member = *m] { run(member); });

@@ -21,6 +21,9 @@ class Hand {
     virtual Taken take() = 0;  // waits for a request; any signal interrupts it; kEnd: none comes any more, to nobody
     virtual void serve() = 0;  // the one that was taken
     virtual void rest() {}     // will not be needed for a while: gives back what it can do without
+    virtual void leave() {}    // takes none any more: gives what it still owes
+    // Whether it may be without a request to take for a while. If not, it goes on taking, however many do.
+    [[nodiscard]] virtual bool parks() const { return true; }
 };
 
 // Says that the request which this thread serves is about to wait for long (a disk, a lock that is held for long): another thread takes
@@ -33,7 +36,8 @@ void about_to_wait();
 //   waiting   is within one that waits: it said so itself, or the watcher found it in the same request twice
 //   parked    is not needed; called back before a new member is made
 //
-// At most `hot` members take and serve (but for a moment, after others were called in their place and they came back); what waits
+// At most `hot` members take and serve (but for those that do not park, and for a moment, after others were called in their place and
+// they came back); what waits
 // is not counted. So as long as not `most` members wait at once, somebody takes the next request within two looks.
 //
 // The watcher looks while requests come; when none came for a while it sleeps until the next one, whose member wakes it.
@@ -47,7 +51,7 @@ class Crew {
         unsigned most = 256;
         std::chrono::milliseconds look{4};
     };
-    using MakeHand = std::function<std::unique_ptr<Hand>()>;
+    using MakeHand = std::function<std::unique_ptr<Hand>()>;  // nullptr: there is none to be had now
     using Looked = std::function<void(std::uint64_t)>;
 
     // `ended`: called by the first member that takes kEnd. `looked`: called by the watcher each time it has looked, with the number of

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,14 +19,6 @@ namespace {
 
 constexpr std::size_t kRequestBytes = kMaxWriteBytes + 4096;  // the largest, with its headers
 
-thread_local int channel_of_thread = -1;  // -1: the session's
-
-ssize_t send(int fd, iovec* parts, int count, void*) {
-    return ::writev(channel_of_thread >= 0 ? channel_of_thread : fd, parts, count);
-}
-
-ssize_t receive(int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); }
-
 OwnFd clone(int session_fd) {
     OwnFd fd(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
     auto from = static_cast<std::uint32_t>(session_fd);
@@ -37,21 +28,6 @@ OwnFd clone(int session_fd) {
 }
 
 }  // namespace
-
-int ReplyThrough::channel() { return channel_of_thread; }
-ReplyThrough::ReplyThrough(int channel) : before_(channel_of_thread) { channel_of_thread = channel; }
-ReplyThrough::~ReplyThrough() { channel_of_thread = before_; }
-
-bool route_replies(fuse_session* session) {
-    fuse_custom_io io{};
-    io.writev = send;
-    io.read = receive;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-    return fuse_session_custom_io(session, &io, sizeof io, fuse_session_fd(session)) == 0;
-#else
-    return fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0;
-#endif
-}
 
 FuseChannel::FuseChannel(fuse_session* session, Kind kind)
     : session_(session),
@@ -75,11 +51,15 @@ Hand::Taken FuseChannel::take() {
 }
 
 void FuseChannel::serve() {
-    const ReplyThrough here(own_ ? own_.get() : -1);
+    const AnswerThrough here(own_ ? this : nullptr);
     fuse_buf request{};
     request.mem = buffer_.get();
     request.size = size_;
     fuse_session_process_buf(session_, &request);
+}
+
+ssize_t FuseChannel::answer(std::span<const iovec> parts) {
+    return ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
 }
 
 }  // namespace tdfs

@@ -1,6 +1,7 @@
 // Requests about open files.
 #include <fcntl.h>
 
+#include "master/fuse_answers.hpp"
 #include "master/fuse_ops.hpp"
 #include "master/fuse_reply.hpp"
 #include "master/fuse_wait.hpp"
@@ -98,9 +99,8 @@ void release(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
 }
 
 void read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
-    static thread_local Bytes buffer;
-    if (buffer.size() < size) buffer.resize(size);
-    const auto n = fs(req).read(file(fi), std::span(buffer).first(size), static_cast<std::uint64_t>(offset));
+    const std::span<std::byte> buffer = answer_space(size);
+    const auto n = fs(req).read(file(fi), buffer, static_cast<std::uint64_t>(offset));
     if (!n) {
         fuse_reply_err(req, n.error().value());
     } else {

@@ -67,6 +67,9 @@ void init(void* userdata, fuse_conn_info* conn) {
         refuse(FUSE_CAP_WRITEBACK_CACHE);  // order of writes would be lost
         if (self.features().writeback.exchange(false)) spdlog::warn("writeback error=\"the kernel does not offer it\"");
     }
+#ifdef FUSE_CAP_OVER_IO_URING
+    if ((conn->capable_ext & FUSE_CAP_OVER_IO_URING) == 0) self.features().io_uring = false;
+#endif
     refuse(FUSE_CAP_AUTO_INVAL_DATA);  // nobody else changes the files
     refuse(FUSE_CAP_SPLICE_READ);
     refuse(FUSE_CAP_SPLICE_WRITE);

@@ -1,6 +1,6 @@
 #include "master/fuse_wait.hpp"
 
-#include "master/fuse_channel.hpp"
+#include "master/fuse_answers.hpp"
 #include "master/mount.hpp"
 
 namespace tdfs {
@@ -17,9 +17,9 @@ void on_interrupt(fuse_req_t req, void* ticket) { gate_of(req).interrupt(reinter
 void reply_when_confirmed(fuse_req_t req, Lsn upto, std::function<void(fuse_req_t)> reply) {
     SyncGate& gate = gate_of(req);
     if (!gate.on()) return reply(req);
-    const SyncGate::Ticket ticket = gate.open(
-        fuse_req_ctx(req)->pid, [req, channel = ReplyThrough::channel(), reply = std::move(reply)](Errno how) {
-            const ReplyThrough there(channel);
+    const SyncGate::Ticket ticket =
+        gate.open(fuse_req_ctx(req)->pid, [req, way = AnswerThrough::here(), reply = std::move(reply)](Errno how) {
+            const AnswerThrough there(way);
             if (how == Errno(0)) return reply(req);
             fuse_reply_err(req, how.value());
         });

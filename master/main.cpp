@@ -21,6 +21,7 @@
 #include "common/daemon/guards.hpp"
 #include "common/resync/inspect_source.hpp"
 #include "common/stream/publisher.hpp"
+#include "master/fuse_ring.hpp"
 #include "master/mount.hpp"
 #include "master/options.hpp"
 #include "master/responder.hpp"
@@ -74,6 +75,16 @@ Result<void, std::string> prepare_process() {
     return check_system();
 }
 
+// How many queues requests come by over io_uring; 0: over /dev/fuse. The error says why it can't be had.
+Result<unsigned, std::string> choose_rings(const MasterOptions& options) {
+    const bool wanted = options.io_uring.value_or(options.allows_io_uring());
+    if (!wanted) return 0u;
+    auto queues = ring_queues();
+    if (queues || options.io_uring) return queues;
+    spdlog::info("requests come over /dev/fuse, not io_uring: {}", queues.error());
+    return 0u;
+}
+
 std::string host_name() {
     char name[HOST_NAME_MAX + 1] = {};
     return ::gethostname(name, sizeof name - 1) == 0 ? name : "master";
@@ -88,6 +99,8 @@ int run(const MasterOptions& options) {
         return complain(ok.error(), kFailed);
     }
     if (auto ok = prepare_process(); !ok) return complain(ok.error(), kFailed);
+    const auto rings = choose_rings(options);
+    if (!rings) return complain("--io-uring on: " + rings.error(), kFailed);
     const std::size_t descriptors = raise_open_file_limit();
 
     auto opened = Volume::open(options);
@@ -183,7 +196,7 @@ int run(const MasterOptions& options) {
     gate.start([&] { return publisher.confirmed_by(options.sync.slaves, options.sync.level); });
     publisher.start();
     scrub.start();
-    mount.start(options.stay_awake.value_or(StayAwake::worth_it()));
+    mount.start({options.stay_awake.value_or(StayAwake::worth_it()), *rings});
     Result<void, std::string> pushing;
     if (options.writeback_ms != 0) pushing = write_out.start(volume.mountpoint());
     if (!pushing) spdlog::error("writeback error=\"{}\"", pushing.error());

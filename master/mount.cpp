@@ -14,6 +14,7 @@
 #include "common/daemon/mounts.hpp"
 #include "master/fuse_channel.hpp"
 #include "master/fuse_ops.hpp"
+#include "master/fuse_ring.hpp"
 
 namespace tdfs {
 
@@ -48,6 +49,7 @@ void raise_read_ahead(const std::string& mountpoint) {
 }
 
 // Two keep each other hot; one alone has a queue behind each request that takes longer. Measured on two cores only.
+constexpr unsigned kFewest = 16;  // of a queue may wait at once
 unsigned hot_threads() { return std::clamp(std::thread::hardware_concurrency() / 2, 2u, 8u); }
 }  // namespace
 
@@ -82,36 +84,81 @@ Result<void, std::string> FuseMount::mount(const std::string& mountpoint, const 
     }
     mounted_ = true;
     mountpoint_ = mountpoint;
-    own_channels_ = route_replies(session_);
+    own_channels_ = route_answers(session_);
     if (!own_channels_) spdlog::info("this libfuse has no custom I/O: threads share one channel to the kernel");
     return {};
 }
 
-void FuseMount::start(bool stay_awake) {
-    const auto say_ended = [this] {
-        const std::uint64_t one = 1;
-        if (::write(ended_.get(), &one, sizeof one) < 0) spdlog::error("mount error=\"{}\"", std::strerror(errno));
-    };
-    // The first request is what the session is agreed with; it waits here since the mount was made.
+void FuseMount::say_ended() {
+    const std::uint64_t one = 1;
+    if (::write(ended_.get(), &one, sizeof one) < 0) spdlog::error("mount error=\"{}\"", std::strerror(errno));
+}
+
+// The first request is what the session is agreed with; it waits since the mount was made. False: unmounted meanwhile.
+bool FuseMount::begin_session() {
     FuseChannel first(session_, FuseChannel::Kind::kShared);
     Hand::Taken taken = first.take();
     while (taken == Hand::Taken::kInterrupted) taken = first.take();
-    if (taken == Hand::Taken::kEnd) return say_ended();
+    if (taken == Hand::Taken::kEnd) return false;
+    RingOffer offer(fuse_session_fd(session_), features_.io_uring);
+    const AnswerThrough here(&offer);
     first.serve();
-    raise_read_ahead(mountpoint_);
+    return true;
+}
 
+// One for each queue, before the kernel is told that they will come: it waits for all of them.
+void FuseMount::make_rings(unsigned queues) {
+    const auto give_up = [this](Errno why) {
+        spdlog::warn("requests come over /dev/fuse: not enough rings: {}", why.text());
+        rings_.clear();
+    };
+    for (unsigned queue = 0; queue < queues; ++queue) {
+        OwnFd device(::fcntl(fuse_session_fd(session_), F_DUPFD_CLOEXEC, 0));
+        if (!device) return give_up(Errno::last());
+        queues_.emplace_back(queue, std::move(device));
+        auto made = FuseRing::make(session_, queues_.back());
+        if (!made) return give_up(made.error());
+        rings_.push_back(std::move(*made));
+    }
+}
+
+void FuseMount::add_crew(Crew::Limits limits, Crew::MakeHand make_hand) {
+    Crew::Looked looked;
+    if (features_.stay_awake) {
+        stay_awake_.push_back(std::make_unique<StayAwake>());
+        looked = [&awake = *stay_awake_.back()](std::uint64_t requests) { awake.saw(requests); };
+    }
+    crews_.push_back(std::make_unique<Crew>(
+        limits, std::move(make_hand), [this] { say_ended(); }, std::move(looked)));
+    crews_.back()->start();
+}
+
+void FuseMount::start(Requests how) {
+    features_.stay_awake = how.stay_awake;
+    make_rings(how.ring_queues);
+    features_.io_uring = !rings_.empty();
+    if (!begin_session()) return say_ended();
+    if (features_.io_uring) {
+        // Each queue's thread answers on the core where it is asked; another one, wherever it waits.
+        Crew::Limits limits;
+        limits.hot = 1;
+        limits.most = std::max(limits.most / how.ring_queues, kFewest);
+        for (unsigned queue = 0; queue < how.ring_queues; ++queue) {
+            add_crew(limits, [this, queue]() -> std::unique_ptr<Hand> {
+                if (rings_[queue]) return std::move(rings_[queue]);
+                auto made = FuseRing::make(session_, queues_[queue]);
+                if (made) return std::move(*made);
+                spdlog::warn("no further ring for requests: {}", made.error().text());
+                return nullptr;
+            });
+        }
+    }
+    // Over io_uring what is forgotten still comes this way.
     Crew::Limits limits;
     limits.hot = hot_threads();
     const auto kind = own_channels_ ? FuseChannel::Kind::kOwn : FuseChannel::Kind::kShared;
-    Crew::Looked looked;
-    features_.stay_awake = stay_awake;
-    if (stay_awake) {
-        stay_awake_.emplace();
-        looked = [this](std::uint64_t requests) { stay_awake_->saw(requests); };
-    }
-    crew_ = std::make_unique<Crew>(
-        limits, [this, kind] { return std::make_unique<FuseChannel>(session_, kind); }, say_ended, std::move(looked));
-    crew_->start();
+    add_crew(limits, [this, kind] { return std::make_unique<FuseChannel>(session_, kind); });
+    raise_read_ahead(mountpoint_);
 }
 
 void FuseMount::stop() {
@@ -120,8 +167,10 @@ void FuseMount::stop() {
         fuse_session_unmount(session_);
         mounted_ = false;
     }
-    crew_.reset();
-    stay_awake_.reset();
+    crews_.clear();
+    rings_.clear();
+    queues_.clear();
+    stay_awake_.clear();
     fuse_session_destroy(session_);
     session_ = nullptr;
 }

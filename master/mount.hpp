@@ -3,14 +3,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "common/os/fd.hpp"
 #include "master/crew.hpp"
 #include "master/file_system.hpp"
 #include "master/fuse_handles.hpp"
+#include "master/fuse_ring.hpp"
 #include "master/stay_awake.hpp"
 #include "master/sync_gate.hpp"
 #include "proto/result.hpp"
@@ -27,8 +29,9 @@ struct FuseFeatures {
     // The kernel opens directories by itself and names them in each request; else each has an OpenDirectory.
     std::atomic<bool> opens_directories = false;
     std::atomic<bool> stay_awake = false;  // idle cores are kept from halting while requests come fast
-    // --writeback: wished for until the session begins, then whether the kernel does it.
-    std::atomic<bool> writeback = false;
+    // Wished for until the session begins, then whether the kernel does it:
+    std::atomic<bool> writeback = false;  // --writeback
+    std::atomic<bool> io_uring = false;   // requests come over io_uring
     std::atomic<std::uint32_t> max_write = 0;
 };
 
@@ -43,8 +46,11 @@ class FuseMount {
 
     // Mounts over `mountpoint` (an absolute path). The error text is one line for people.
     Result<void, std::string> mount(const std::string& mountpoint, const std::string& source, bool debug);
-    // `stay_awake`: whether idle cores are kept from halting while requests come fast.
-    void start(bool stay_awake);  // serves requests in threads of its own; afterwards the mount answers
+    struct Requests {
+        bool stay_awake = false;   // idle cores are kept from halting while they come fast
+        unsigned ring_queues = 0;  // they come over io_uring, see ring_queues(); 0: over /dev/fuse
+    };
+    void start(Requests how);  // serves requests in threads of its own; afterwards the mount answers
     // Unmounts; files that are still open get errors from then on. Returns when no request is being served.
     void stop();
     [[nodiscard]] int ended_fd() const { return ended_.get(); }  // readable once the file system was unmounted
@@ -60,6 +66,11 @@ class FuseMount {
     [[nodiscard]] fuse_session* session() { return session_; }
 
   private:
+    void say_ended();
+    bool begin_session();
+    void make_rings(unsigned queues);
+    void add_crew(Crew::Limits limits, Crew::MakeHand make_hand);
+
     FileSystem& fs_;
     Node* const root_;
     SyncGate& gate_;
@@ -71,8 +82,10 @@ class FuseMount {
     bool own_channels_ = false;  // a thread may have one
     std::string mountpoint_;
     OwnFd ended_;
-    std::optional<StayAwake> stay_awake_;
-    std::unique_ptr<Crew> crew_;
+    std::deque<FuseRing::Queue> queues_;                  // of requests over io_uring
+    std::vector<std::unique_ptr<FuseRing>> rings_;        // each queue's first, until its thread takes it
+    std::vector<std::unique_ptr<StayAwake>> stay_awake_;  // one for each crew
+    std::vector<std::unique_ptr<Crew>> crews_;
 };
 
 [[nodiscard]] std::string fuse_library_version();

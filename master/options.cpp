@@ -77,6 +77,8 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
          "at close and fsync only", cxxopts::value<std::string>()->implicit_value("200"), "MS")
         ("stay-awake", "whether idle cores are kept from halting while requests come fast: on, off, or auto (on a virtual "
          "machine of at most 8 cores)", cxxopts::value<std::string>()->default_value("auto"), "on|off|auto")
+        ("io-uring", "whether requests come over io_uring, which is faster: on, off, or auto (where the kernel has it switched on; "
+         "not with --sync or --writeback)", cxxopts::value<std::string>()->default_value("auto"), "on|off|auto")
         ("retain-bytes", "how much history is kept for slaves that are away; one that falls further behind is resynced",
          cxxopts::value<std::uint64_t>()->default_value("4294967296"), "N")
         ("retain-age", "history that is older than this goes, whoever has not read it (default: no such limit)",
@@ -140,10 +142,16 @@ std::variant<MasterOptions, Advice> parse_master_options(int argc, char** argv) 
             if (!ms) return usage(ms.error());
             o.writeback_ms = *ms;
         }
-        if (const auto& text = parsed["stay-awake"].as<std::string>(); text == "on" || text == "off") {
-            o.stay_awake = text == "on";
-        } else if (text != "auto") {
-            return usage("--stay-awake takes on, off or auto, not " + text);
+        for (const auto& [name, choice] :
+             {std::pair{"stay-awake", &o.stay_awake}, std::pair{"io-uring", &o.io_uring}}) {
+            if (const auto& text = parsed[name].as<std::string>(); text == "on" || text == "off") {
+                *choice = text == "on";
+            } else if (text != "auto") {
+                return usage(std::string("--") + name + " takes on, off or auto, not " + text);
+            }
+        }
+        if (o.io_uring == true && !o.allows_io_uring()) {
+            return usage("--io-uring on goes neither with --sync nor with --writeback");
         }
         const int z = parsed["compress"].as<int>();
         if (z != 0 && z != 1) return usage("-z takes 0 or 1, not " + std::to_string(z));

@@ -34,7 +34,11 @@ struct MasterOptions {
     // ordinary size: while slaves keep up, history goes before it is written.
     std::uint64_t unsynced_segments = 8;
     std::optional<bool> stay_awake;  // not given: see StayAwake::worth_it()
-    std::uint64_t scrub_rate = 0;    // bytes a second; 0: off
+    std::optional<bool> io_uring;    // not given: where it can be had
+    // Who waits for slaves would keep a place in the ring. Where the kernel keeps what is written, a daemon that is killed would not
+    // end: its thread that waits for that keeps the rings in its memory, and they keep the mount.
+    [[nodiscard]] bool allows_io_uring() const { return !sync.on() && writeback_ms == 0; }
+    std::uint64_t scrub_rate = 0;  // bytes a second; 0: off
     bool scrub_repair = false;
 };
 

@@ -99,6 +99,7 @@ json Service::status() const {
     s.fuse["max_write"] = p_.mount.features().max_write.load();
     s.fuse["acl"] = p_.mount.features().acl ? 1 : 0;
     s.fuse["kill_privileges"] = p_.mount.features().kill_privileges ? 1 : 0;
+    s.fuse["io_uring"] = p_.mount.features().io_uring ? 1 : 0;
     s.fuse["stay_awake"] = p_.mount.features().stay_awake ? 1 : 0;
     s.fuse["writeback_ms"] = p_.mount.features().writeback ? p_.options.writeback_ms : 0;
     s.scrub = p_.scrub.status();

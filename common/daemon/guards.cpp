@@ -4,9 +4,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 
 #include "common/daemon/identity.hpp"
 #include "common/daemon/mounts.hpp"
@@ -132,7 +135,14 @@ Result<bool, std::string> is_strictly_beneath(const std::string& path, const std
 bool find_stale_mount(const std::string& path) {
     // Not stat(): the kernel answers that from what it remembers of a dead daemon's root directory.
     struct statfs ignored {};
-    if (::statfs(path.c_str(), &ignored) == 0 || errno != ENOTCONN) return false;
+    const auto asked = [&] { return ::statfs(path.c_str(), &ignored) == 0 ? 0 : errno; };
+    int error = asked();
+    // Its daemon is just going: what it was asked last is given up.
+    for (int i = 0; i < 1000 && (error == ECONNABORTED || error == ECANCELED); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        error = asked();
+    }
+    if (error != ENOTCONN) return false;
     const auto real = canonical_path(path);
     if (!real) return false;
     std::string type;  // of the topmost mount there

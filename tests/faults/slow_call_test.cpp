@@ -1,6 +1,7 @@
 // System calls of the master that take as long as the test wants: what may wait for them, and what may not. strace does it.
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,9 +14,11 @@
 #include <thread>
 
 #include "tests/e2e/harness/cluster.hpp"
+#include "tests/faults/support/rings.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace tdfs::e2e;
+using tdfs::faults::RingsOn;
 
 namespace {
 
@@ -50,15 +53,13 @@ bool have_strace() {
     return false;
 }
 
-}  // namespace
-
-TEST_CASE("requests are served while others wait for the disk") {
-    if (!have_strace()) return;
-    ClusterOptions options;
-    options.slaves = 0;
-    options.start = false;
-    Cluster cluster(options);
-    cluster.start_master();
+// All from one core: over io_uring each has a queue of its own.
+void serves_while_others_wait(const Words& master_args) {
+    Cluster cluster({.slaves = 0, .master_args = master_args});
+    cpu_set_t before, one;
+    REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
     Words command = slowing("fsync", 1);
     command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
     const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
@@ -66,6 +67,7 @@ TEST_CASE("requests are served while others wait for the disk") {
 
     constexpr int kWaiters = 12;
     std::atomic<int> asking = 0, synced = 0;
+    REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
     std::vector<std::thread> waiters;
     for (int i = 0; i < kWaiters; ++i) {
         waiters.emplace_back([&, i] {
@@ -86,8 +88,52 @@ TEST_CASE("requests are served while others wait for the disk") {
 
     tracer.signal(SIGTERM);
     for (auto& waiter : waiters) waiter.join();
+    REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
     CHECK(synced == kWaiters);
     cluster.stop_master();
+}
+
+void answers_what_is_under_way(const Words& master_args) {
+    Cluster cluster({.slaves = 0, .master_args = master_args});
+    Words command = slowing("fsync", 1);
+    command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
+    const int fd = ::open((cluster.mount() + "/file").c_str(), O_WRONLY | O_CREAT, 0644);
+    REQUIRE(fd >= 0);
+    const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
+    REQUIRE(eventually([&] { return tracer_of(cluster.master_pid()) == tracer.pid(); }));
+    std::atomic<int> result = -1;
+    std::thread waiter([&] { result = ::fsync(fd); });
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // or it proves less, as below
+    ::kill(cluster.master_pid(), SIGTERM);
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    CHECK(result == -1);
+    tracer.signal(SIGTERM);
+    waiter.join();
+    CHECK(result == 0);
+    ::close(fd);
+    cluster.forget_master();
+}
+
+}  // namespace
+
+TEST_CASE("requests are served while others wait for the disk") {
+    if (have_strace()) serves_while_others_wait({"--io-uring", "off"});
+}
+
+TEST_CASE("requests are served while others wait for the disk, over io_uring too") {
+    if (!have_strace() || !RingsOn::possible()) return;
+    const RingsOn on;
+    serves_while_others_wait({"--io-uring", "on"});
+}
+
+TEST_CASE("what is under way when the master is told to stop is still answered") {
+    if (have_strace()) answers_what_is_under_way({"--io-uring", "off"});
+}
+
+TEST_CASE("what is under way when the master is told to stop is still answered over io_uring") {
+    if (!have_strace() || !RingsOn::possible()) return;
+    const RingsOn on;
+    answers_what_is_under_way({"--io-uring", "on"});
 }
 
 TEST_CASE("a drain covers what was done while something before it was still under way") {

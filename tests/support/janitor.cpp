@@ -13,9 +13,6 @@ namespace {
 // A process with the directory's name among its arguments is a daemon that was left over (it went to the background).
 // Mount points stand in /proc/self/mounts with their blanks escaped; ours have none. The last mounted goes first.
 constexpr char kScript[] = R"(
-trap '' INT TERM HUP QUIT
-cd /
-cat >/dev/null
 for process in /proc/[0-9]*; do
     [ "${process#/proc/}" = $$ ] && continue
     tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -qF "$1/" && kill -9 "${process#/proc/}" 2>/dev/null
@@ -24,11 +21,15 @@ sed -n "s|^[^ ]* \($1/[^ ]*\) .*|\1|p" /proc/self/mounts | sort -r | while read 
 rm -rf --one-file-system -- "$1"
 )";
 
+// Before any script.
+constexpr char kWait[] = "trap '' INT TERM HUP QUIT; cd /; cat >/dev/null\n";
+
 std::system_error failed(const std::string& what) { return {errno, std::generic_category(), what}; }
 
 }  // namespace
 
-Janitor::Janitor(const std::string& path) {
+Afterwards::Afterwards(const char* script, const std::string& argument) {
+    const std::string whole = std::string(kWait) + script;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw failed("pipe2");
     alive_ = ends[1];
@@ -36,18 +37,20 @@ Janitor::Janitor(const std::string& path) {
     if (process_ == 0) {
         setsid();
         dup2(ends[0], STDIN_FILENO);
-        execl("/bin/sh", "sh", "-c", kScript, "janitor", path.c_str(), static_cast<char*>(nullptr));
+        execl("/bin/sh", "sh", "-c", whole.c_str(), "afterwards", argument.c_str(), static_cast<char*>(nullptr));
         _exit(127);
     }
     close(ends[0]);
     if (process_ < 0) throw failed("fork");
 }
 
-Janitor::~Janitor() {
+Afterwards::~Afterwards() {
     close(alive_);
     int status = 0;
     while (waitpid(process_, &status, 0) < 0 && errno == EINTR) {
     }
 }
+
+Janitor::Janitor(const std::string& path) : Afterwards(kScript, path) {}
 
 }  // namespace tdfs::test

@@ -19,8 +19,11 @@ bool usual(int error) {
     return error == 0 || std::find(std::begin(kUsual), std::end(kUsual), error) != std::end(kUsual);
 }
 
-// What a mount answers whose daemon goes, has gone or is not there yet.
-bool gone(int error) { return error == ENOTCONN || error == ECONNABORTED || error == EIO; }
+// What a mount answers whose daemon goes, has gone or is not there yet. The last two: over io_uring, to what its threads were about to
+// take when they were killed.
+bool gone(int error) {
+    return error == ENOTCONN || error == ECONNABORTED || error == EIO || error == ECANCELED || error == EINTR;
+}
 
 }  // namespace
 

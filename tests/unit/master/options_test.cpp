@@ -64,6 +64,20 @@ TEST_CASE("--stay-awake is decided by the machine unless it is said") {
     CHECK(said({"-m", "/d", "--stay-awake", "off", "/mnt"}) == false);
 }
 
+TEST_CASE("--io-uring is decided by the kernel unless it is said, and goes with neither --sync nor --writeback") {
+    const auto options = [](std::vector<std::string> words) {
+        const auto parsed = parse(std::move(words));
+        REQUIRE(std::holds_alternative<MasterOptions>(parsed));
+        return std::get<MasterOptions>(parsed);
+    };
+    CHECK(options({"-m", "/d", "/mnt"}).io_uring == std::nullopt);
+    CHECK(options({"-m", "/d", "/mnt"}).allows_io_uring());
+    CHECK(options({"-m", "/d", "--io-uring", "on", "/mnt"}).io_uring == true);
+    CHECK(options({"-m", "/d", "--io-uring", "off", "--writeback", "/mnt"}).io_uring == false);
+    CHECK(!options({"-m", "/d", "--writeback", "/mnt"}).allows_io_uring());
+    CHECK(!options({"-m", "/d", "-c", "a", "--sync", "1", "/mnt"}).allows_io_uring());
+}
+
 TEST_CASE("each mistake on the command line gets one line that names it") {
     using Catch::Matchers::ContainsSubstring;
     CHECK_THAT(advice({}), ContainsSubstring("-m DIR"));
@@ -80,6 +94,9 @@ TEST_CASE("each mistake on the command line gets one line that names it") {
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync-timeout", "3", "/m"}), ContainsSubstring("--sync K"));
     CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--sync-timeout", "x", "/m"}), ContainsSubstring("x"));
     CHECK_THAT(advice({"-m", "/d", "--stay-awake", "yes", "/m"}), ContainsSubstring("yes"));
+    CHECK_THAT(advice({"-m", "/d", "--io-uring", "yes", "/m"}), ContainsSubstring("yes"));
+    CHECK_THAT(advice({"-m", "/d", "--io-uring", "on", "--writeback", "/m"}), ContainsSubstring("--writeback"));
+    CHECK_THAT(advice({"-m", "/d", "-c", "a", "--sync", "1", "--io-uring", "on", "/m"}), ContainsSubstring("--sync"));
     CHECK_THAT(advice({"-m", "/d", "--retain-age", "0", "/m"}), ContainsSubstring("--retain-age"));
     CHECK_THAT(advice({"-m", "/d", "--reserve", "much", "/m"}), ContainsSubstring("much"));
     CHECK_THAT(advice({"-m", "/d", "--writeback=9", "/m"}), ContainsSubstring("--writeback"));

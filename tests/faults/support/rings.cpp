@@ -1,0 +1,34 @@
+#include "tests/faults/support/rings.hpp"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+namespace tdfs::faults {
+
+namespace {
+const std::string kSwitch = "/sys/module/fuse/parameters/enable_uring";
+}
+
+bool RingsOn::are_on() {
+    std::ifstream file(kSwitch);
+    return file.get() == 'Y';
+}
+
+bool RingsOn::possible() {
+    const bool can = ::access(kSwitch.c_str(), R_OK | W_OK) == 0;
+    if (!can) std::cout << "no io_uring for FUSE in this kernel, or it cannot be switched on" << std::endl;
+    return can;
+}
+
+RingsOn::RingsOn() {
+    if (are_on()) return;
+    back_.emplace("echo N >\"$1\"", kSwitch);
+    std::ofstream(kSwitch) << "Y" << std::flush;
+    if (!are_on()) throw std::runtime_error(kSwitch + " cannot be switched on");
+}
+
+}  // namespace tdfs::faults
