@@ -14,11 +14,10 @@
 #include <thread>
 
 #include "tests/e2e/harness/cluster.hpp"
-#include "tests/faults/support/rings.hpp"
+#include "tests/e2e/harness/rings.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace tdfs::e2e;
-using tdfs::faults::RingsOn;
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include "tests/support/janitor.hpp"
 
-namespace tdfs::faults {
+namespace tdfs::e2e {
 
 // Switches it on, and afterwards back. It is one for the whole machine: programs that use this do not run at the same time (ctest's
 // RESOURCE_LOCK "rings"), others do not mind.
@@ -20,4 +20,4 @@ class RingsOn {
     std::optional<test::Afterwards> back_;
 };
 
-}  // namespace tdfs::faults
+}  // namespace tdfs::e2e

@@ -8,14 +8,13 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/e2e/harness/cluster.hpp"
+#include "tests/e2e/harness/rings.hpp"
 #include "tests/e2e/harness/scale.hpp"
 #include "tests/e2e/storm/storm.hpp"
-#include "tests/faults/support/faulted.hpp"
-#include "tests/faults/support/rings.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace tdfs::e2e;
-using namespace tdfs::faults;
 
 namespace {
 
@@ -97,15 +96,21 @@ TEST_CASE("a master that is asked over io_uring and killed goes on over its dead
     if (!RingsOn::possible()) return;
     const RingsOn on;
     Cluster cluster({.master_args = kRings});
-    Faulted faulted(cluster, seed_for("kills"));
-    for (std::size_t n = 0; n < count_of(10); ++n) {
-        faulted.weather();
+    const std::string root = cluster.mount() + "/storm";
+    std::filesystem::create_directory(root);
+    Storm storm(root, {.seed = seed_for("storm"), .may_fail = true});
+    for (std::size_t n = 0; n < scaled(20, 5); ++n) {
+        const std::uint64_t upto = storm.done() + 200;
+        REQUIRE(eventually([&] { return storm.done() >= upto; }));
         cluster.kill_master();
-        const auto restart = Clock::now();
         cluster.start_master();
-        faulted.streaming_since(restart);
     }
-    faulted.check_equal();
+    cluster.wait_streaming();
+    storm.stop();
+    CHECK(storm.surprises() == "");
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    CHECK(cluster.peer().at("resyncs") == 0);
 }
 
 TEST_CASE("io_uring that is wanted and cannot be had is refused, else requests come over /dev/fuse") {

@@ -1,4 +1,4 @@
-#include "tests/faults/support/rings.hpp"
+#include "tests/e2e/harness/rings.hpp"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace tdfs::faults {
+namespace tdfs::e2e {
 
 namespace {
 const std::string kSwitch = "/sys/module/fuse/parameters/enable_uring";
@@ -31,4 +31,4 @@ RingsOn::RingsOn() {
     if (!are_on()) throw std::runtime_error(kSwitch + " cannot be switched on");
 }
 
-}  // namespace tdfs::faults
+}  // namespace tdfs::e2e
