@@ -202,4 +202,5 @@ def available(binaries):
         "tdfs -z 1": tdfs("tdfs -z 1", 1, "-z", "1"),
         "tdfs --writeback": tdfs("tdfs --writeback", 1, "--writeback"),
         "tdfs --stay-awake off": tdfs("tdfs --stay-awake off", 1, "--stay-awake", "off"),
+        "tdfs --io-uring off": tdfs("tdfs --io-uring off", 1, "--io-uring", "off"),
     }
