@@ -83,6 +83,12 @@ TEST_CASE("the same holds for a slave with several workers, which has applied so
     kill_again_and_again({.master_args = kSmallSegments, .slave_args = workers}, count_of(10));
 }
 
+TEST_CASE("with --writeback what the kernel had not written yet is lost on both sides alike, and nothing else") {
+    Words writeback = kSmallSegments;
+    writeback.insert(writeback.end(), {"--writeback=20"});
+    kill_again_and_again({.master_args = writeback, .slave_args = kSmallSegments}, count_of(6));
+}
+
 // The second kill comes at any moment of the recovery from the first, and now and then a third and fourth.
 TEST_CASE("a daemon killed again while it recovers from a kill loses nothing") {
     Cluster cluster({.master_args = kSmallSegments, .slave_args = kSmallSegments});
