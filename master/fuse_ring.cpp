@@ -89,7 +89,8 @@ struct FuseRing::Place {
 ssize_t RingOffer::answer(std::span<const iovec> parts) {
     std::array<iovec, 2> changed{};
     fuse_init_out agreement{};
-    if (agreed_ && parts.size() == 2 && parts[1].iov_len == sizeof agreement) {
+    wanted_ = wanted_ && parts.size() == 2 && parts[1].iov_len == sizeof agreement;
+    if (wanted_) {
         std::memcpy(&agreement, parts[1].iov_base, sizeof agreement);
         agreement.flags2 |= kOverIoUring;
         changed = {parts[0], iovec{&agreement, sizeof agreement}};
@@ -106,7 +107,7 @@ Result<unsigned, std::string> ring_queues() {
     char on = 0;
     if (!(file >> on)) return Unexpected<std::string>("this kernel has no io_uring for FUSE (Linux 6.14 can have it)");
     if (on != 'Y')
-        return Unexpected(std::string("it is switched off (echo 1 >") + kSwitch + " before the mount switches it on)");
+        return Unexpected(std::string("it is switched off (echo Y >") + kSwitch + " before the mount switches it on)");
     auto queues = possible_cores();
     if (!queues) return queues;
     if (*queues > kMostQueues) {

@@ -29,13 +29,13 @@ namespace tdfs {
 // Asks for rings in the answer that agrees on the session. From then on requests wait until each of the kernel's queues has a place.
 class RingOffer : public Answers {
   public:
-    // `agreed` is read when the answer is given.
-    RingOffer(int session_fd, const std::atomic<bool>& agreed) : fd_(session_fd), agreed_(agreed) {}
+    // `wanted` is read when the answer is given, and false afterwards where it could not be asked for.
+    RingOffer(int session_fd, std::atomic<bool>& wanted) : fd_(session_fd), wanted_(wanted) {}
     ssize_t answer(std::span<const iovec> parts) override;
 
   private:
     const int fd_;
-    const std::atomic<bool>& agreed_;
+    std::atomic<bool>& wanted_;
 };
 
 // How many queues the kernel has for requests, one for each core that the machine may ever have; or why rings can't be used here.

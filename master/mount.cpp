@@ -85,7 +85,7 @@ Result<void, std::string> FuseMount::mount(const std::string& mountpoint, const 
     mounted_ = true;
     mountpoint_ = mountpoint;
     own_channels_ = route_answers(session_);
-    if (!own_channels_) spdlog::info("this libfuse has no custom I/O: threads share one channel to the kernel");
+    if (!own_channels_) spdlog::info("this libfuse has no custom I/O: threads share one /dev/fuse to the kernel");
     return {};
 }
 
@@ -135,7 +135,7 @@ void FuseMount::add_crew(Crew::Limits limits, Crew::MakeHand make_hand) {
 
 void FuseMount::start(Requests how) {
     features_.stay_awake = how.stay_awake;
-    make_rings(how.ring_queues);
+    if (own_channels_) make_rings(how.ring_queues);
     features_.io_uring = !rings_.empty();
     if (!begin_session()) return say_ended();
     if (features_.io_uring) {
