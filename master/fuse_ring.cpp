@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include <fuse_lowlevel.h>
@@ -39,6 +41,10 @@ struct Command {
 // Each has a thread. Only measured with two.
 constexpr unsigned kMostQueues = 64;
 constexpr const char* kSwitch = "/sys/module/fuse/parameters/enable_uring";
+
+constexpr auto kPause = std::chrono::milliseconds(100);
+
+bool switch_on() { return static_cast<bool>(std::ofstream(kSwitch) << "Y" << std::flush); }
 
 // The kernel has a queue for each possible core, also for those that are not there yet.
 Result<unsigned, std::string> possible_cores() {
@@ -155,12 +161,17 @@ FuseRing::~FuseRing() {
 
 // By the thread that will use it.
 void FuseRing::begin() {
+    begun_ = true;
     // The first thread's: this one may have been begun by one that is at home.
     static_cast<void>(::sched_getaffinity(::getpid(), sizeof anywhere_, &anywhere_));
     // liburing 2.3 does not export io_uring_enable_rings().
     const int e = io_uring_register(static_cast<unsigned>(ring_.ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     TDFS_INVARIANT(e >= 0, "a ring that was just made can be used");
     go_home(true);
+}
+
+void FuseRing::offer() {
+    if (!begun_) begin();
     submit(kRegister, 0);
     // Whether the place was taken is told where it is waited for.
     static_cast<void>(io_uring_submit(&ring_));
@@ -214,13 +225,13 @@ void FuseRing::submit(unsigned command, std::uint64_t commit_id) {
 
 Hand::Taken FuseRing::take() {
     if (channel_) return channel_->take();
-    if (next_ == Next::kRegister) {
-        begin();
-    } else if (next_ == Next::kCommit) {
+    const Next told = std::exchange(next_, Next::kWait);
+    if (told == Next::kRegister) {
+        offer();
+    } else if (told == Next::kCommit) {
         go_home(!copied_much_);
         submit(kCommitAndFetch, place_->header.commit_id);
     }
-    const bool registering = std::exchange(next_, Next::kWait) == Next::kRegister;
     const int n = io_uring_submit_and_wait(&ring_, 1);
     io_uring_cqe* cqe = nullptr;
     if (io_uring_peek_cqe(&ring_, &cqe) != 0) {
@@ -230,10 +241,31 @@ Hand::Taken FuseRing::take() {
     }
     const int result = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
-    if (result == 0) return Taken::kRequest;
-    if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED) return Taken::kEnd;  // unmounted
-    if (registering) return refused(-result);
-    spdlog::error("mount error=\"{}\"", std::strerror(-result));
+    if (result != 0) return failed(told, -result);
+    queue_.in_use = true;
+    return Taken::kRequest;
+}
+
+Hand::Taken FuseRing::failed(Next told, int error) {
+    if (error == ENOTCONN || error == ECONNABORTED || error == ECANCELED) return Taken::kEnd;  // unmounted
+    const bool passes = error == EOPNOTSUPP || error == ENOMEM || error == EAGAIN;
+    if (passes && (told == Next::kCommit || queue_.in_use)) {
+        next_ = told;
+        if (error == EOPNOTSUPP && switch_on()) {
+            spdlog::warn(
+                "io_uring for FUSE was switched off while this mount uses it, and is on again: stop the mount first");
+            return Taken::kInterrupted;
+        }
+        spdlog::error("requests wait for io_uring, error=\"{}\"", std::strerror(error));
+        std::this_thread::sleep_for(kPause);
+        return Taken::kInterrupted;
+    }
+    if (told == Next::kRegister) {
+        spdlog::warn("a thread takes requests from /dev/fuse: the kernel refuses its ring: {}", std::strerror(error));
+        channel_.emplace(session_, FuseChannel::Kind::kShared);
+        return Taken::kInterrupted;
+    }
+    spdlog::error("mount error=\"{}\"", std::strerror(error));
     return Taken::kEnd;
 }
 
@@ -242,12 +274,6 @@ void FuseRing::leave() {
     if (next_ != Next::kCommit) return;
     submit(kCommitAndFetch, place_->header.commit_id);
     static_cast<void>(io_uring_submit(&ring_));
-}
-
-Hand::Taken FuseRing::refused(int error) {
-    spdlog::warn("a thread takes requests from /dev/fuse: the kernel refuses its ring: {}", std::strerror(error));
-    channel_.emplace(session_, FuseChannel::Kind::kShared);
-    return Taken::kInterrupted;
 }
 
 void FuseRing::serve() {

@@ -54,7 +54,8 @@ class RingOffer : public Answers {
 // file it knows: one that a request in this queue was about last. Where it knows none of those, all of them being about names, what found no
 // place waits until one of them is answered, or the next request comes from that core.
 //
-// Where the kernel refuses the place, it sends requests over /dev/fuse, and the thread takes them there.
+// Where the kernel refuses the first place, it sends requests over /dev/fuse, and the thread takes them there. If rings are switched off in
+// the kernel while this uses them, it switches them on again: requests that it has taken can be answered in no other way.
 //
 // `session` outlives it. Made by any thread, used by one.
 class FuseRing : public Hand, private Answers {
@@ -63,8 +64,9 @@ class FuseRing : public Hand, private Answers {
     struct Queue {
         Queue(unsigned core, OwnFd to_kernel) : number(core), device(std::move(to_kernel)) {}
         const unsigned number;
-        const OwnFd device;  // a copy of the session's, which is closed before the last answers are given
-        std::mutex mutex;
+        const OwnFd device;                // a copy of the session's, which is closed before the last answers are given
+        std::atomic<bool> in_use = false;  // a request came
+        std::mutex mutex;                  // guards:
         std::vector<const FuseRing*> places;
     };
     [[nodiscard]] static Result<std::unique_ptr<FuseRing>, Errno> make(fuse_session* session, Queue& queue);
@@ -82,11 +84,12 @@ class FuseRing : public Hand, private Answers {
 
     FuseRing(fuse_session* session, Queue& queue);
     void begin();
+    void offer();
     void take_what_waits();
     [[nodiscard]] bool ask_about(std::uint64_t file) const;
     void go_home(bool home);
     void submit(unsigned command, std::uint64_t commit_id);
-    Taken refused(int error);
+    Taken failed(Next told, int error);
     void answer_nothing(std::uint64_t unique, int error);
     ssize_t answer(std::span<const iovec> parts) override;
     std::span<std::byte> space() override;
@@ -96,6 +99,7 @@ class FuseRing : public Hand, private Answers {
     io_uring ring_{};
     const std::unique_ptr<Place> place_;
     Next next_ = Next::kRegister;
+    bool begun_ = false;
     std::atomic<std::uint64_t> file_ = 0;  // that a request was about last, as the kernel calls it
     bool answered_ = false;
     bool copied_much_ = false;  // the last answer

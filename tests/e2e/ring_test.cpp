@@ -113,6 +113,26 @@ TEST_CASE("a master that is asked over io_uring and killed goes on over its dead
     CHECK(cluster.peer().at("resyncs") == 0);
 }
 
+TEST_CASE("io_uring that is switched off while a mount uses it ends nothing") {
+    if (!RingsOn::possible()) return;
+    const RingsOn on;
+    Cluster cluster({.master_args = kRings});
+    write_to(cluster.mount() + "/before", "content");
+    RingsOn::switch_off();
+    for (unsigned core = 0; core < std::thread::hardware_concurrency(); ++core) {
+        std::thread asking([&] {
+            ask_on(core);
+            write_to(cluster.mount() + "/after", "content");
+            CHECK(read_file(cluster.mount() + "/after") == "content");
+        });
+        asking.join();
+    }
+    CHECK(cluster.master_log().find("switched off while this mount uses it") != std::string::npos);
+    cluster.drain();
+    CHECK(cluster.differences() == "");
+    cluster.stop_master();
+}
+
 TEST_CASE("io_uring that is wanted and cannot be had is refused, else requests come over /dev/fuse") {
     if (!RingsOn::possible() || RingsOn::are_on()) return;
     ClusterOptions options;

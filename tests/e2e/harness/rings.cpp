@@ -24,9 +24,11 @@ bool RingsOn::possible() {
     return can;
 }
 
+void RingsOn::switch_off() { std::ofstream(kSwitch) << "N" << std::flush; }
+
 RingsOn::RingsOn() {
-    if (are_on()) return;
-    back_.emplace("echo N >\"$1\"", kSwitch);
+    const bool were_on = are_on();
+    back_.emplace(were_on ? "echo Y >\"$1\"" : "echo N >\"$1\"", kSwitch);
     std::ofstream(kSwitch) << "Y" << std::flush;
     if (!are_on()) throw std::runtime_error(kSwitch + " cannot be switched on");
 }

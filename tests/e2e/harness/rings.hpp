@@ -7,14 +7,15 @@
 
 namespace tdfs::e2e {
 
-// Switches it on, and afterwards back. It is one for the whole machine: programs that use this do not run at the same time (ctest's
-// RESOURCE_LOCK "rings"), others do not mind.
+// Switches it on, and afterwards back. It is one for the whole machine, and a mount that uses rings switches it on again: programs that
+// use this run alone (ctest's RUN_SERIAL).
 class RingsOn {
   public:
     RingsOn();
     // False: this kernel has none, or does not let us; said once.
     [[nodiscard]] static bool possible();
     static bool are_on();
+    static void switch_off();
 
   private:
     std::optional<test::Afterwards> back_;
