@@ -4,9 +4,9 @@ set -euo pipefail
 
 build=(
     g++ cmake ninja-build pkg-config
-    liblzf-dev libasio-dev libcxxopts-dev libtomlplusplus-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
-    libfuse3-dev fuse3                                              # the system's, and fusermount3
-    meson dpkg-dev patch xz-utils ca-certificates libnuma-dev liburing-dev # a newer libfuse: scripts/libfuse.sh
+    liblzf-dev libasio-dev libcxxopts-dev libtomlplusplus-dev libxxhash-dev libspdlog-dev liburing-dev nlohmann-json3-dev
+    libfuse3-dev fuse3                                        # the system's, and fusermount3
+    meson dpkg-dev patch xz-utils ca-certificates libnuma-dev # and liburing: a newer libfuse, scripts/libfuse.sh
 )
 test=(catch2 acl attr e2fsprogs fio git iproute2 make mount nftables procps python3 rsync sqlite3 strace stress-ng util-linux)
 lint=(clang clang-format clang-tidy)

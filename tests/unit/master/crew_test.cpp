@@ -54,6 +54,8 @@ class Desk {
         }
         void serve() override { request_(); }
         void rest() override { ++desk_.rests; }
+        void leave() override { ++desk_.left; }
+        [[nodiscard]] bool parks() const override { return desk_.parks; }
 
       private:
         Desk& desk_;
@@ -63,6 +65,9 @@ class Desk {
     std::atomic<int> taking{0};  // hands that wait for a request
     std::atomic<int> rests{0};
     std::atomic<int> ends{0};  // times that the end was said
+    std::atomic<int> left{0};
+    std::atomic<bool> parks{true};
+    std::atomic<bool> hands{true};  // there are some to be had
 
   private:
     const OwnFd count_;
@@ -102,7 +107,8 @@ struct Staffed {
 
     explicit Staffed(unsigned most = 64, std::chrono::milliseconds look = 1ms)
         : crew(
-              {2, most, look}, [this] { return std::make_unique<Desk::DeskHand>(desk); }, [this] { ++desk.ends; },
+              {2, most, look}, [this] { return desk.hands ? std::make_unique<Desk::DeskHand>(desk) : nullptr; },
+              [this] { ++desk.ends; },
               [this](std::uint64_t requests) {
                   seen += requests;
                   looks_without = requests == 0 ? looks_without + 1 : 0;
@@ -184,6 +190,39 @@ TEST_CASE("no more threads are made than the limit says, and all is served in th
     CHECK(s.crew.size() == 5);
     s.gate.open();
     await([&] { return s.gate.left == 9 && served == 1; });
+}
+
+TEST_CASE("threads that do not park go on taking, and no others are called while enough of them do") {
+    Staffed s(64, kNoLook);
+    s.desk.parks = false;
+    const auto wait = [&] {
+        about_to_wait();
+        s.gate.pass();
+    };
+    for (int i = 0; i < 6; ++i) s.desk.ask(wait);
+    await([&] { return s.gate.arrived == 6; });
+    s.gate.open();
+    await([&] { return s.gate.left == 6 && s.desk.taking == 8; });
+    CHECK(s.crew.size() == 8);
+    CHECK(s.desk.rests == 0);
+    for (int i = 0; i < 6; ++i) s.desk.ask(wait);
+    await([&] { return s.gate.left == 12 && s.desk.taking == 8; });
+    CHECK(s.crew.size() == 8);
+    s.crew.stop();
+    CHECK(s.desk.left == 8);
+}
+
+TEST_CASE("where no further hand is to be had requests wait for those there are") {
+    Staffed s;
+    s.desk.hands = false;
+    s.desk.ask([&] { s.gate.pass(); });
+    s.desk.ask([&] { s.gate.pass(); });
+    await([&] { return s.gate.arrived == 2; });
+    std::atomic<bool> served = false;
+    s.desk.ask([&] { served = true; });
+    s.gate.open();
+    await([&] { return served.load(); });
+    CHECK(s.crew.size() == 2);
 }
 
 TEST_CASE("a crew stops with threads that take, are parked, and were never needed") {
