@@ -75,14 +75,10 @@ Result<void, std::string> prepare_process() {
     return check_system();
 }
 
-// How many queues requests come by over io_uring; 0: over /dev/fuse. The error says why it can't be had.
+// How many queues requests come by over io_uring; 0: none is wanted. The error says why it can't be had.
 Result<unsigned, std::string> choose_rings(const MasterOptions& options) {
-    const bool wanted = options.io_uring.value_or(options.allows_io_uring());
-    if (!wanted) return 0u;
-    auto queues = ring_queues();
-    if (queues || options.io_uring) return queues;
-    spdlog::info("requests come over /dev/fuse, not io_uring: {}", queues.error());
-    return 0u;
+    if (!options.io_uring.value_or(options.allows_io_uring())) return 0u;
+    return ring_queues();
 }
 
 std::string host_name() {
@@ -100,7 +96,7 @@ int run(const MasterOptions& options) {
     }
     if (auto ok = prepare_process(); !ok) return complain(ok.error(), kFailed);
     const auto rings = choose_rings(options);
-    if (!rings) return complain("--io-uring on: " + rings.error(), kFailed);
+    if (!rings && options.io_uring) return complain("--io-uring on: " + rings.error(), kFailed);
     const std::size_t descriptors = raise_open_file_limit();
 
     auto opened = Volume::open(options);
@@ -145,6 +141,8 @@ int run(const MasterOptions& options) {
     if (auto ok = mount.mount(volume.mountpoint(), volume.directory(), options.fuse_debug && options.foreground); !ok) {
         return complain(ok.error(), kFailed);
     }
+
+    if (!rings) spdlog::info("requests come over /dev/fuse, not io_uring: {}", rings.error());
 
     TreeHold hold(locks, journal);
     PublisherOptions publisher_options;
@@ -196,7 +194,7 @@ int run(const MasterOptions& options) {
     gate.start([&] { return publisher.confirmed_by(options.sync.slaves, options.sync.level); });
     publisher.start();
     scrub.start();
-    mount.start({options.stay_awake.value_or(StayAwake::worth_it()), *rings});
+    mount.start({options.stay_awake.value_or(StayAwake::worth_it()), rings ? *rings : 0});
     Result<void, std::string> pushing;
     if (options.writeback_ms != 0) pushing = write_out.start(volume.mountpoint());
     if (!pushing) spdlog::error("writeback error=\"{}\"", pushing.error());
