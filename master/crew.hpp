@@ -37,8 +37,8 @@ void about_to_wait();
 //   parked    is not needed; called back before a new member is made
 //
 // At most `hot` members take and serve (but for those that do not park, and for a moment, after others were called in their place and
-// they came back); what waits
-// is not counted. So as long as not `most` members wait at once, somebody takes the next request within two looks.
+// they came back); what waits is not counted. So as long as not `most` members wait at once, somebody takes the next request within
+// two looks.
 //
 // The watcher looks while requests come; when none came for a while it sleeps until the next one, whose member wakes it.
 //

@@ -113,7 +113,8 @@ Result<unsigned, std::string> ring_queues() {
     char on = 0;
     if (!(file >> on)) return Unexpected<std::string>("this kernel has no io_uring for FUSE (Linux 6.14 can have it)");
     if (on != 'Y')
-        return Unexpected(std::string("it is switched off (echo Y >") + kSwitch + " before the mount switches it on)");
+        return Unexpected(std::string("the kernel has it switched off (to switch it on, before the mount: echo Y >") +
+                          kSwitch + ")");
     auto queues = possible_cores();
     if (!queues) return queues;
     if (*queues > kMostQueues) {

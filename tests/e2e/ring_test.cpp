@@ -1,7 +1,6 @@
 // Requests over io_uring instead of /dev/fuse: the same answers, and the same end.
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,14 +29,6 @@ std::string numbers(std::size_t bytes) {
     return text;
 }
 
-// Has the calling thread ask on that core.
-void ask_on(unsigned core) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(core, &one);
-    REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
-}
-
 }  // namespace
 
 TEST_CASE("requests of every size come over io_uring, from every core") {
@@ -50,22 +41,19 @@ TEST_CASE("requests of every size come over io_uring, from every core") {
         const std::string content = numbers(size);
         const std::string file = cluster.mount() + "/" + std::to_string(size);
         for (unsigned core = 0; core < std::thread::hardware_concurrency(); ++core) {
-            std::thread asking([&] {
-                ask_on(core);
-                write_to(file, content);
-                // Past the kernel's cache, in one request where it fits.
-                const int fd = ::open(file.c_str(), O_RDONLY | O_DIRECT);
-                std::string read(size + 4096, '\0');
-                std::size_t got = 0;
-                for (ssize_t n = 1; n > 0;) {
-                    n = ::read(fd, read.data() + got, read.size() - got);
-                    if (n > 0) got += static_cast<std::size_t>(n);
-                }
-                ::close(fd);
-                read.resize(got);
-                CHECK(read == content);
-            });
-            asking.join();
+            const OnCore there(core);
+            write_to(file, content);
+            // Past the kernel's cache, in one request where it fits.
+            const int fd = ::open(file.c_str(), O_RDONLY | O_DIRECT);
+            std::string read(size + 4096, '\0');
+            std::size_t got = 0;
+            for (ssize_t n = 1; n > 0;) {
+                n = ::read(fd, read.data() + got, read.size() - got);
+                if (n > 0) got += static_cast<std::size_t>(n);
+            }
+            ::close(fd);
+            read.resize(got);
+            CHECK(read == content);
         }
     }
     const std::string names = cluster.mount() + "/names";
@@ -120,12 +108,9 @@ TEST_CASE("io_uring that is switched off while a mount uses it ends nothing") {
     write_to(cluster.mount() + "/before", "content");
     RingsOn::switch_off();
     for (unsigned core = 0; core < std::thread::hardware_concurrency(); ++core) {
-        std::thread asking([&] {
-            ask_on(core);
-            write_to(cluster.mount() + "/after", "content");
-            CHECK(read_file(cluster.mount() + "/after") == "content");
-        });
-        asking.join();
+        const OnCore there(core);
+        write_to(cluster.mount() + "/after", "content");
+        CHECK(read_file(cluster.mount() + "/after") == "content");
     }
     CHECK(cluster.master_log().find("switched off while this mount uses it") != std::string::npos);
     cluster.drain();

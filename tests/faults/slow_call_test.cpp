@@ -1,7 +1,6 @@
 // System calls of the master that take as long as the test wants: what may wait for them, and what may not. strace does it.
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,10 +54,6 @@ bool have_strace() {
 // All from one core: over io_uring each has a queue of its own.
 void serves_while_others_wait(const Words& master_args) {
     Cluster cluster({.slaves = 0, .master_args = master_args});
-    cpu_set_t before, one;
-    REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
-    CPU_ZERO(&one);
-    CPU_SET(0, &one);
     Words command = slowing("fsync", 1);
     command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
     const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
@@ -66,7 +61,7 @@ void serves_while_others_wait(const Words& master_args) {
 
     constexpr int kWaiters = 12;
     std::atomic<int> asking = 0, synced = 0;
-    REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+    const OnCore there(0);
     std::vector<std::thread> waiters;
     for (int i = 0; i < kWaiters; ++i) {
         waiters.emplace_back([&, i] {
@@ -87,7 +82,6 @@ void serves_while_others_wait(const Words& master_args) {
 
     tracer.signal(SIGTERM);
     for (auto& waiter : waiters) waiter.join();
-    REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
     CHECK(synced == kWaiters);
     cluster.stop_master();
 }

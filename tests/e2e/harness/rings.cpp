@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 namespace tdfs::e2e {
 
@@ -32,5 +34,17 @@ RingsOn::RingsOn() {
     std::ofstream(kSwitch) << "Y" << std::flush;
     if (!are_on()) throw std::runtime_error(kSwitch + " cannot be switched on");
 }
+
+OnCore::OnCore(unsigned core) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    if (::sched_getaffinity(0, sizeof before_, &before_) != 0 || ::sched_setaffinity(0, sizeof one, &one) != 0) {
+        throw std::system_error(errno, std::generic_category(), "core " + std::to_string(core));
+    }
+}
+
+// To where it came from: only the end of that core could keep it from there.
+OnCore::~OnCore() { static_cast<void>(::sched_setaffinity(0, sizeof before_, &before_)); }
 
 }  // namespace tdfs::e2e

@@ -1,6 +1,8 @@
 // The kernel's switch for requests over io_uring.
 #pragma once
 
+#include <sched.h>
+
 #include <optional>
 
 #include "tests/support/janitor.hpp"
@@ -19,6 +21,19 @@ class RingsOn {
 
   private:
     std::optional<test::Afterwards> back_;
+};
+
+// Has this thread, and those it starts, run on one core within the scope: over io_uring each core has a queue of its own. Throws
+// std::system_error where it may not.
+class OnCore {
+  public:
+    explicit OnCore(unsigned core);
+    ~OnCore();
+    OnCore(const OnCore&) = delete;
+    OnCore& operator=(const OnCore&) = delete;
+
+  private:
+    cpu_set_t before_{};
 };
 
 }  // namespace tdfs::e2e
