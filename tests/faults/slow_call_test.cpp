@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <latch>
 #include <thread>
 
 #include "tests/e2e/harness/cluster.hpp"
@@ -51,27 +53,45 @@ bool have_strace() {
     return false;
 }
 
-// All from one core: over io_uring each has a queue of its own.
+// How many threads of the process are in that system call.
+int threads_in(pid_t process, long call) {
+    int count = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+        std::ifstream file(task.path() / "syscall");  // empty where it has just ended
+        long number = -1;
+        if (file >> number && number == call) ++count;
+    }
+    return count;
+}
+
+// All from one core: over io_uring each has a queue of its own. They ask at once, so most of them while nobody takes requests; and nothing
+// else is asked until all are taken.
 void serves_while_others_wait(const Words& master_args) {
     Cluster cluster({.slaves = 0, .master_args = master_args});
+    constexpr int kWaiters = 12;
+    std::vector<int> files;
+    for (int i = 0; i < kWaiters; ++i) {
+        files.push_back(
+            ::open((cluster.mount() + "/waits" + std::to_string(i)).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+        REQUIRE(files.back() >= 0);
+    }
     Words command = slowing("fsync", 1);
     command.insert(command.end(), {"-p", std::to_string(cluster.master_pid())});
     const Process tracer = Process::start(command, cluster.scratch() + "/strace.log");
     REQUIRE(eventually([&] { return tracer_of(cluster.master_pid()) == tracer.pid(); }));
 
-    constexpr int kWaiters = 12;
-    std::atomic<int> asking = 0, synced = 0;
+    std::atomic<int> synced = 0;
     const OnCore there(0);
+    std::latch together(kWaiters);
     std::vector<std::thread> waiters;
-    for (int i = 0; i < kWaiters; ++i) {
-        waiters.emplace_back([&, i] {
-            const int fd = ::open((cluster.mount() + "/waits" + std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0644);
-            ++asking;
+    for (const int fd : files) {
+        waiters.emplace_back([&, fd] {
+            together.arrive_and_wait();
             if (::fsync(fd) == 0) ++synced;
             ::close(fd);
         });
     }
-    CHECK(eventually([&] { return asking == kWaiters; }));
+    CHECK(eventually([&] { return threads_in(cluster.master_pid(), SYS_fsync) == kWaiters; }));
     for (int i = 0; i < 20; ++i) {
         const std::string file = cluster.mount() + "/file" + std::to_string(i);
         write_to(file, "content");
